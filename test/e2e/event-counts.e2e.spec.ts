@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { CachedCounts } from '../../src/audit/read/cached-counts';
 import { EventCounts } from '../../src/audit/read/event-counts';
 import { type Answer, EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -99,7 +100,7 @@ describe('counts of events', () => {
   let token: string;
 
   beforeAll(async () => {
-    service = await TestService.start();
+    service = await TestService.start({ DATABASE_POOL_MAX: '4', DATABASE_POOL_MIN: '0' });
     protocols = protocolsOf(service);
   });
   afterAll(() => service.stop());
@@ -363,6 +364,41 @@ describe('counts of events', () => {
       }
       expect((await ask()).json).toMatchObject({ total: 3, countIsExact: true });
       expect(await pairs({ by: 'action' })).toEqual([['test.run', 3]]);
+    });
+
+    it('leave connections for pages', async () => {
+      await record([{ timestamp: new Date(Date.now() - 45 * DAY_MS).toISOString() }]);
+      const other = `org-${randomUUID()}`;
+      const neighbour = await tokenOf({ organizations: [other] });
+      await record([{ organizationId: other }, { organizationId: other }], neighbour);
+      const admin = await service.connect();
+      const counts = service.provider(EventCounts);
+      const { permits } = service.provider(CachedCounts);
+      const { budgetMs } = counts;
+      counts.budgetMs = 20_000;
+      const { rows } = await admin.query<{ name: string }>(
+        `SELECT tableoid::regclass::text AS name FROM audit_event WHERE organization_id = $1`,
+        [organization],
+      );
+      await admin.query(`BEGIN; LOCK TABLE ${rows[0]?.name} IN ACCESS EXCLUSIVE MODE`);
+      const path = (index: number) =>
+        `${COUNTS}?by=action&statuses=success&actions=a${index},test.run`;
+      const asked = Array.from({ length: 8 }, (_, index) => service.get(path(index), token));
+      const all = Promise.all(asked);
+      try {
+        while (permits.statistics().queued < 7) await new Promise(setImmediate);
+        expect(permits.statistics()).toMatchObject({ active: 1, queued: 7 });
+        // The first of its events are in a partition that is not locked.
+        const page = await service.get(`${EVENTS}?limit=1`, neighbour);
+        expect([page.status, page.json.data.length]).toEqual([200, 1]);
+        expect(permits.statistics()).toMatchObject({ active: 1, queued: 7 });
+      } finally {
+        await admin.query('ROLLBACK');
+        await admin.end();
+        const answers = await all;
+        counts.budgetMs = budgetMs;
+        expect(answers.map(({ json }) => json.total)).toEqual(Array(8).fill(1));
+      }
     });
   });
 });

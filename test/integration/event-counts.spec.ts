@@ -271,6 +271,7 @@ describe('counts of events', () => {
     const organization = newOrganization();
     const many = Array.from({ length: 21_000 }, (_, index) => ({
       organizationId: organization,
+      principalId: 'everyone',
       action: index < 500 ? `often-${index % 5}` : `once-${String(index).padStart(5, '0')}`,
       timestamp: formatInstant((NOW - 60_000 - (index % 80) * DAY_MS) * 1000),
     }));
@@ -287,6 +288,10 @@ describe('counts of events', () => {
       ['once-00500', 1],
     ]);
     expect(found.counts).toHaveLength(100);
+    // More matches than are read by index.
+    const often = { principalIds: ['everyone'] };
+    const byStatus = await counts.count(parse('status', often, { organizations: [organization] }));
+    expect(pairs(byStatus)).toEqual([['success', 21_000]]);
   }, 60_000);
 
   it('know a day that begins after midnight, and one of 25 hours', async () => {

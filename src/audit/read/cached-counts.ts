@@ -46,7 +46,7 @@ interface ParsedCounts extends ParsedRead {
 export class CachedCounts extends CachedEventRead<ParsedCounts> {
   readonly namespace = 'audit_events_counts';
   /** Waited for before the permits of a read, in rotation of the organizations. */
-  private readonly permits: PermitPool;
+  readonly permits: PermitPool;
 
   constructor(
     private readonly counts: EventCounts,
