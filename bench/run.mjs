@@ -17,7 +17,7 @@ import { overload } from './overload.mjs';
 import { read } from './read.mjs';
 import { allResults, HEADER } from './report.mjs';
 import { scale } from './scale.mjs';
-import { search } from './search.mjs';
+import { sealing, search } from './search.mjs';
 import { start } from './start.mjs';
 import { subscribe } from './subscribe.mjs';
 import { openDatabase, root } from './support.mjs';
@@ -32,6 +32,7 @@ const BENCHES = {
   subscribe,
   scale,
   search,
+  sealing,
   start,
   upkeep: maintenance,
   metrics,

@@ -4,8 +4,10 @@ import { eventsOf, randomOf } from './data.mjs';
 import { median } from './figures.mjs';
 import { interleaved, load, report, startService, token, withClient } from './support.mjs';
 
-/** 10 million take five minutes to make and 9 GB. */
-const EVENTS = Number(process.env.BENCH_SEARCH_EVENTS ?? 10_000_000);
+/** 10 million take five minutes to make, five to index, and 6 GB: only with BENCH_LARGE=1. */
+const EVENTS = Number(
+  process.env.BENCH_SEARCH_EVENTS ?? (process.env.BENCH_LARGE ? 10_000_000 : 1_000_000),
+);
 /** Of the databases that are written to. */
 const WRITTEN = Math.min(EVENTS, 300_000);
 const MONTHS = 84;
@@ -48,7 +50,6 @@ export async function search(databaseUrl) {
   } finally {
     await service.stop();
   }
-  await writes(databaseUrl);
 }
 
 function query(parameters, organizations = [BIG]) {
@@ -251,17 +252,14 @@ async function build(url, events) {
   return [each(before.tables + before.indexes), each(after.tables + after.indexes)];
 }
 
-/** Writes to a database with sealed indexes, and to one without, one after the other in each round. */
-async function writes(databaseUrl) {
+/** Writes to a database with sealed indexes, where more are built meanwhile, and to one without, interleaved. */
+export async function sealing(databaseUrl) {
   const sealed = await prepare(databaseUrl, WRITTEN, 'sealed', 'metadata');
   const plain = await prepare(databaseUrl, WRITTEN, 'plain', 'metadata');
   const bytes = await build(sealed, WRITTEN);
   report('storage without vs with sealed indexes (bytes an event)', ...bytes, 1 / 1.4);
   const services = {
-    sealed: await startService(sealed, {
-      DATABASE_UPKEEP_INTERVAL_SECONDS: '2',
-      DATABASE_SEAL_EVENTS: '10000',
-    }),
+    sealed: await startService(sealed, { DATABASE_UPKEEP_INTERVAL_SECONDS: '2' }),
     plain: await startService(plain, { DATABASE_SEAL_EVENTS: '0' }),
   };
   try {
