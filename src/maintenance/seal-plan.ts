@@ -1,8 +1,11 @@
 import type { TimeRange } from '../platform/database/partition-ranges';
 import type { Seal, SealedIndex } from '../platform/database/seals';
 
-/** Ranges of a partition that grows, at most: each is a probe of every read. */
-export const MAX_RANGES = 6;
+/**
+ * Ranges of a partition that grows, at most: each is a probe of every read, and each of its indexes is prepared for by every
+ * INSERT, even if it takes no row: 42 indexes (six ranges) cost a statement 70 to 100 µs, 21 none that was measurable.
+ */
+export const MAX_RANGES = 4;
 /**
  * The part of a partition whose growth is sealed, beside the least number of events: PostgreSQL reads the whole partition
  * to build an index over a part of it, so that the builds of a month read it some forty times, however large it is.
@@ -90,7 +93,7 @@ export function outermost(ranges: readonly RangeState[]): RangeState[] {
 /**
  * How many of the last ranges the next one replaces, that ends with the growth of `growth` events: none, until they would
  * be more than `maxRanges`; then so many that the events written again are the fewest for each range less. With growths of
- * equal size an event is written 1.6 times in 10 of them, 2.6 in 40 and 4.2 in 150 (seal-plan.spec.ts).
+ * equal size an event is written 1.7 times in 10 of them, 3.2 in 40 and 6.8 in 150 (seal-plan.spec.ts).
  * @param sizes events of the ranges, oldest first.
  */
 export function mergedRanges(

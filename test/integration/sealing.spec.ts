@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import type { Sealing } from '../../src/maintenance/sealing';
+import { MAX_RANGES } from '../../src/maintenance/seal-plan';
 import { EVENT_TABLE } from '../../src/audit/event/audit-event';
 import { SEARCH_INDEXES } from '../../src/audit/search/search-indexes';
 import { createSeal } from '../../src/platform/database/seals';
@@ -131,13 +132,13 @@ describe('sealed indexes', () => {
       expect(await sealing.run()).toHaveLength(KEYS.length);
       await replica.sealed.refresh();
       const ranges = replica.sealed.of('action').filter(({ isWhole }) => !isWhole);
-      expect(ranges.length).toBeLessThanOrEqual(6);
+      expect(ranges.length).toBeLessThanOrEqual(MAX_RANGES);
       for (const [index, range] of ranges.entries()) {
         if (index > 0) expect(range.lowerMs).toBe(ranges[index - 1]?.upperMs);
       }
     }
     expect((await listSeals(admin)).every(({ isValid }) => isValid)).toBe(true);
-    expect((await keysOf(THIS_MONTH)).length).toBeLessThanOrEqual(6 * KEYS.length);
+    expect((await keysOf(THIS_MONTH)).length).toBeLessThanOrEqual(MAX_RANGES * KEYS.length);
   });
 
   it('of a whole month replace those of its parts', async () => {

@@ -82,11 +82,12 @@ export function createSeal(
   const random = randomBytes(range ? 2 : 4).toString('hex');
   const bounds = range ? `_${codeOf(range.lowerMs)}_${codeOf(range.upperMs)}` : '';
   const name = `${prefixOf(table)}${index.key}_${hashOf(index)}_${random}${bounds}`;
+  // New rows are tested against the upper bound alone: it fails, and PostgreSQL evaluates conditions in this order.
   const conditions = [
-    ...(index.where === undefined ? [] : [index.where]),
     ...(range
-      ? [`timestamp >= '${boundText(range.lowerMs)}'`, `timestamp < '${boundText(range.upperMs)}'`]
+      ? [`timestamp < '${boundText(range.upperMs)}'`, `timestamp >= '${boundText(range.lowerMs)}'`]
       : []),
+    ...(index.where === undefined ? [] : [index.where]),
   ];
   const where = conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '';
   return {
