@@ -181,9 +181,8 @@ inBrowser('the viewer in Chromium', () => {
       expect(await page.evaluate('sessionStorage.length')).toBe(0);
     });
 
-    it('asks again when the service refuses the token', async () => {
+    it('asks again when the service refuses the token, in whose place no other comes', async () => {
       await newPage();
-      await page.route('**/development-token', (route) => route.fulfill({ status: 404 }));
       await openConsole(await token({ exp: 1 }));
       await page.getByText('The token has expired').waitFor();
       expect(await page.getByLabel('Access token').isVisible()).toBe(true);
@@ -292,6 +291,85 @@ inBrowser('the viewer in Chromium', () => {
       await page.reload();
       await rows().filter({ hasText: '21:00:00' }).click();
       await detail().getByText('2026-07-01T12:00:00.123456789Z').first().waitFor();
+    });
+  });
+
+  describe('the chart of days', () => {
+    const at = (day: string, time: string) => ({ timestamp: `${day}T${time}Z` });
+    const QUERY = '?from=2026-06-30T22:00:00.000Z&to=2026-07-10T22:00:00.000Z';
+    const bar = (name: string) => page.getByRole('option', { name });
+
+    async function openDays(query = QUERY): Promise<void> {
+      await record(
+        { action: 'first', ...at('2026-07-01', '21:59:59') },
+        // It is the next day in Zurich.
+        { action: 'second', ...at('2026-07-01', '22:00:00') },
+        { action: 'third', ...at('2026-07-02', '21:00:00') },
+        { action: 'fourth', ...at('2026-07-09', '12:00:00') },
+      );
+      await newPage();
+      await openConsole(await token(), query);
+      await bar('Jul 2026: 1').first().waitFor();
+    }
+
+    it('has each day of the search in the zone of the viewer, and days are chosen by dragging', async () => {
+      await openDays();
+      const labels = await page
+        .getByRole('listbox', { name: 'Events per day' })
+        .getByRole('option')
+        .evaluateAll((found: PageNode[]) => found.map((one) => one.getAttribute('aria-label')));
+      expect(labels.map((label) => label?.replace(/^0?(\d+).*: (\d+)$/, '$1:$2'))).toEqual([
+        '1:1',
+        '2:2',
+        '3:0',
+        '4:0',
+        '5:0',
+        '6:0',
+        '7:0',
+        '8:0',
+        '9:1',
+        '10:0',
+      ]);
+      await page.locator('.chart-said', { hasText: 'Events: 4' }).waitFor();
+      const [from, to] = [
+        await page.locator('#day-1').boundingBox(),
+        await page.locator('#day-4').boundingBox(),
+      ];
+      if (!from || !to) throw new Error('there are no bars');
+      await page.mouse.move(from.x + 3, from.y + 20);
+      await page.mouse.down();
+      await page.mouse.move(to.x + 3, to.y + 20, { steps: 3 });
+      await page.mouse.up();
+      await untilActions('third', 'second');
+      const { searchParams } = new URL(page.url());
+      expect([searchParams.get('from'), searchParams.get('to')]).toEqual([
+        '2026-07-01T22:00:00.000Z',
+        '2026-07-05T22:00:00.000Z',
+      ]);
+      await page.goBack();
+      await untilActions('fourth', 'third', 'second', 'first');
+    });
+
+    it('is used with the keyboard', async () => {
+      await openDays();
+      const days = page.getByRole('listbox', { name: 'Events per day' });
+      await days.focus();
+      await days.press('Home');
+      await days.press('Shift+ArrowRight');
+      expect(await days.getAttribute('aria-activedescendant')).toBe('day-1');
+      await days.press('Enter');
+      await untilActions('third', 'second', 'first');
+    });
+
+    it('is not there where the service does not count, and the list is', async () => {
+      await record({ action: 'listed' });
+      await newPage();
+      await page.route('**/events/counts?*', (route) => route.fulfill({ status: 404, body: '{}' }));
+      const answered = page.waitForResponse('**/events/counts?*');
+      await openConsole(await token());
+      await untilActions('listed');
+      await answered;
+      expect(await page.locator('.chart').isVisible()).toBe(false);
     });
   });
 

@@ -3,7 +3,7 @@ import { append, type Child, h, replace } from '../../viewer/src/dom';
 import { consoleTexts } from './texts';
 import { claimsOf, type Claims } from './token-claims';
 
-/** In the storage of the tab, so that a reload keeps it; it ends with the tab. */
+/** A pasted token is in the storage of the tab, so that a reload keeps it; it ends with the tab. */
 const TOKEN = 'audit-console-token';
 
 const text = consoleTexts(navigator.language);
@@ -54,16 +54,18 @@ function askForToken(reason?: string): void {
   field.focus();
 }
 
-function signIn(token: string, claims: Claims): void {
-  sessionStorage.setItem(TOKEN, token);
+/** @param renewToken gets another token of the same principal; none for one that was pasted, whose place no other takes. */
+function signIn(token: string, claims: Claims, renewToken?: typeof developmentToken): void {
+  if (!renewToken) sessionStorage.setItem(TOKEN, token);
   const viewer = document.createElement('audit-log-viewer');
   viewer.setAttribute('src', base.href);
   viewer.setAttribute('url-prefix', '');
-  viewer.setAttribute('lang', text.language);
+  // With its region: dates are written as there.
+  viewer.setAttribute('lang', navigator.language);
   const { organizations, subject } = claims;
   if (organizations.length > 1) viewer.setAttribute('organizations', organizations.join(','));
   viewer.token = token;
-  viewer.renewToken = developmentToken;
+  viewer.renewToken = renewToken;
   viewer.addEventListener('audit-token-needed', () => askForToken(text.expired));
   const onclick = () => {
     sessionStorage.removeItem(TOKEN);
@@ -83,10 +85,11 @@ function signIn(token: string, claims: Claims): void {
 
 async function start(): Promise<void> {
   document.documentElement.lang = text.language;
-  const kept = sessionStorage.getItem(TOKEN) ?? (await developmentToken());
-  const claims = kept === undefined ? undefined : claimsOf(kept);
-  if (kept !== undefined && claims) signIn(kept, claims);
-  else askForToken();
+  const kept = sessionStorage.getItem(TOKEN);
+  const token = kept ?? (await developmentToken());
+  const claims = token === undefined ? undefined : claimsOf(token);
+  if (token === undefined || !claims) askForToken();
+  else signIn(token, claims, kept === null ? developmentToken : undefined);
 }
 
 start().catch((error: unknown) => askForToken(String(error)));

@@ -1,5 +1,6 @@
 import { ApiError, AuditApi, type ViewerEvent } from './audit-api';
 import { type Child, h, icon, replace } from './dom';
+import { DayChart } from './day-chart';
 import { EventDetail } from './event-detail';
 import { EventPages, keyOf } from './event-pages';
 import { ExportDialog } from './export-dialog';
@@ -21,6 +22,10 @@ const MAX_WAITING = 2000;
 /** Values that are suggested. */
 const MAX_VALUES = 20;
 
+/** Days of the chart where the search has no beginning. */
+const CHART_DAYS = 30;
+const DAY_MS = 86_400_000;
+
 /** Members of the state that another list shows. */
 const LIST_STATE = ['q', 'range', 'from', 'to', 'organization', 'order'] as const;
 
@@ -32,6 +37,7 @@ interface Parts {
   times: TimeFormat;
   search: SearchBox;
   filters: FilterBar;
+  chart: DayChart;
   timeline: Timeline;
   detail: EventDetail;
   export: ExportDialog;
@@ -88,6 +94,7 @@ export class AuditLogViewer extends HTMLElement {
   private waiting: ViewerEvent[] = [];
   private isConnectedLive = false;
   private opening: AbortController | undefined;
+  private counting: AbortController | undefined;
   private rebuild = 0;
   private readonly api: AuditApi;
 
@@ -141,6 +148,7 @@ export class AuditLogViewer extends HTMLElement {
     this.pages?.close();
     this.feed?.stop();
     this.opening?.abort();
+    this.counting?.abort();
     this.parts?.timeline.disconnect();
     this.parts = undefined;
     this.feed = undefined;
@@ -251,6 +259,11 @@ export class AuditLogViewer extends HTMLElement {
       valuesOf,
       change: (change) => this.change(change),
     });
+    const chart = new DayChart({
+      language,
+      times,
+      choose: (from, to) => this.change({ range: undefined, from, to }),
+    });
     const timeline = new Timeline({
       language,
       times,
@@ -328,6 +341,7 @@ export class AuditLogViewer extends HTMLElement {
     });
     viewer.append(
       h('div', { class: 'top', part: 'toolbar' }, line, second),
+      chart.element,
       liveLine,
       h('div', { class: 'main' }, content, detail.element),
       exporter.element,
@@ -340,6 +354,7 @@ export class AuditLogViewer extends HTMLElement {
       times,
       search,
       filters,
+      chart,
       timeline,
       detail,
       export: exporter,
@@ -399,7 +414,34 @@ export class AuditLogViewer extends HTMLElement {
     replace(parts.content, parts.timeline.element, skeleton);
     parts.timeline.showPages(pages);
     pages.extend();
+    this.count();
     this.followOrStop();
+  }
+
+  /** Counts the events of the list by day, for the chart above it. */
+  private count(): void {
+    const { parts } = this;
+    if (!parts) return;
+    this.counting?.abort();
+    this.counting = new AbortController();
+    const { signal } = this.counting;
+    const filter = new URLSearchParams(this.filter);
+    const now = Date.now();
+    const end = Math.min(now, Date.parse(filter.get('end_date') ?? '') - 1 || now);
+    const start = filter.get('start_date') ?? new Date(end - CHART_DAYS * DAY_MS).toISOString();
+    filter.set('start_date', start);
+    const zone = parts.times.zone ?? localZone();
+    this.api.countsByDay(filter, zone, signal).then(
+      (counts) => {
+        if (signal.aborted) return;
+        if (!counts) return parts.chart.hide();
+        const { times, language } = parts;
+        const note = this.filter.has('start_date') ? '' : language.text('range_30d');
+        const last = times.dateOf(new Date(end).toISOString());
+        parts.chart.show(counts, times.dateOf(start), last, note);
+      },
+      () => undefined, // another search
+    );
   }
 
   private pageQuery(cursor: string | undefined): URLSearchParams {

@@ -3,6 +3,7 @@ export class TimeFormat {
   private readonly dayAndTime: Intl.DateTimeFormat;
   private readonly long: Intl.DateTimeFormat;
   private readonly zoned: Intl.DateTimeFormat;
+  private readonly dateOnly: Intl.DateTimeFormat;
 
   /** @param zone IANA name; the browser's without one. */
   constructor(
@@ -27,6 +28,7 @@ export class TimeFormat {
       day: 'numeric',
       timeZoneName: 'short',
     });
+    this.dateOnly = new Intl.DateTimeFormat(language, { ...day, timeZone: 'UTC' });
     this.zoned = new Intl.DateTimeFormat('en-CA', {
       timeZone: zone,
       hourCycle: 'h23',
@@ -42,6 +44,16 @@ export class TimeFormat {
   /** For a row. */
   short(timestamp: string): string {
     return formatted(this.dayAndTime, timestamp);
+  }
+
+  /** A date (`2026-11-30`), which has no zone. */
+  day(date: string): string {
+    return formatted(this.dateOnly, `${date}T00:00Z`);
+  }
+
+  /** The date of an instant in the zone. */
+  dateOf(timestamp: string): string {
+    return this.localInput(timestamp).slice(0, 10);
   }
 
   /** For one event. */
