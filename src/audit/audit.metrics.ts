@@ -6,6 +6,7 @@ import type { UnconfirmedCommits } from '../platform/database/unconfirmed-commit
 import { LogTimeline } from './event/log-timeline';
 import { EventFeed } from './feed/event-feed';
 import { OtlpIngest } from './ingest/otlp-ingest';
+import { AuditPages } from './read/audit-pages';
 import { AuditWriter } from './write/audit-writer';
 
 const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
@@ -22,6 +23,7 @@ export class AuditMetrics {
     otlp: OtlpIngest,
     { unconfirmedCommits }: Database,
     timeline: LogTimeline,
+    pages: AuditPages,
     sources: MeasurementSources,
   ) {
     const batches = registry.histogram(
@@ -65,6 +67,11 @@ export class AuditMetrics {
       'audit_writer_running_transactions',
       'Transactions that write events now.',
       () => writer.statistics().runningTransactions,
+    );
+    registry.counter(
+      'audit_read_partial_pages_total',
+      'Pages, of any protocol, whose READ_BUDGET_MS was over before they were full or their list was searched.',
+      () => pages.statistics().partialPages,
     );
     registerUnconfirmedCommits(registry, unconfirmedCommits);
     offerFeed(registry, feed);

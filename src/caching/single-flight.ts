@@ -1,4 +1,10 @@
-import { abortable, abortReason, onAbort } from '../platform/runtime/abort';
+import {
+  abortable,
+  abortReason,
+  attachDeadline,
+  deadlineOf,
+  onAbort,
+} from '../platform/runtime/abort';
 import { attachSpans, SharedSpans, spansOf } from '../platform/runtime/time-spans';
 
 /** Time for the work to end after an abort, which takes a few milliseconds, before its last caller is rejected. */
@@ -20,12 +26,15 @@ export class SingleFlight<T> implements Fill {
   private waiting = 0;
   private readonly controller = new AbortController();
   private readonly spans = new SharedSpans();
+  /** Of the callers that wait. */
+  private readonly signals = new Set<AbortSignal>();
 
   constructor(
     readonly key: string,
     work: (signal: AbortSignal) => Promise<T>,
   ) {
     attachSpans(this.controller.signal, this.spans);
+    attachDeadline(this.controller.signal, () => Math.min(...[...this.signals].map(deadlineOf)));
     this.promise = work(this.controller.signal);
   }
 
@@ -34,6 +43,7 @@ export class SingleFlight<T> implements Fill {
     if (signal?.aborted) throw abortReason(signal);
     this.waiting += 1;
     if (!signal) return this.promise;
+    this.signals.add(signal);
     const removeListener = onAbort(signal, () => {
       this.waiting -= 1;
       if (this.waiting > 0) return;
@@ -47,6 +57,7 @@ export class SingleFlight<T> implements Fill {
     } finally {
       unfollow?.();
       removeListener();
+      this.signals.delete(signal);
     }
   }
 }

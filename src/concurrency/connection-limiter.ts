@@ -47,17 +47,22 @@ export class ConnectionLimiter {
     });
   }
 
-  /** Runs `work`, which uses one connection, with a permit. @throws as PermitPool.run. */
-  async run<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
+  /** Runs `work`, which uses one connection, with a permit, at most until it calls `release`. @throws as PermitPool.run. */
+  async run<T>(request: PermitRequest, work: (release: () => void) => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     this.pressure.noteFlow(request.flow);
     let isGranted = false;
     try {
-      return await this.permits.run(request, () => {
+      return await this.permits.run(request, (release) => {
         isGranted = true;
         if (this.areConnectionsShort)
           this.database.acquisitions.recordBefore(performance.now() - startedMs);
-        return this.running.count(work);
+        return this.running.count((end) =>
+          work(() => {
+            end();
+            release();
+          }),
+        );
       });
     } catch (error) {
       // The disconnect of a client is no fault of the pool.

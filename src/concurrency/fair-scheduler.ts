@@ -77,8 +77,8 @@ export class FairScheduler {
     this.permits.assertCapacity(flow);
   }
 
-  /** Runs `work` with a permit. @throws as PermitPool.run. */
-  run<T>(request: PermitRequest, work: () => Promise<T>): Promise<T> {
+  /** Runs `work` with a permit, which it may release before its end. @throws as PermitPool.run. */
+  run<T>(request: PermitRequest, work: (release: () => void) => Promise<T>): Promise<T> {
     return this.permits.run(request, work);
   }
 

@@ -8,14 +8,15 @@ export class InFlight {
   /** Running work, the earliest first. */
   private readonly running = new Set<{ sinceMs: number }>();
 
-  /** Runs `work`, and counts it until it ends. */
-  async count<T>(work: () => Promise<T>): Promise<T> {
+  /** Runs `work`, and counts it until it ends or calls `end`. */
+  async count<T>(work: (end: () => void) => Promise<T>): Promise<T> {
     const entry = { sinceMs: performance.now() };
     this.running.add(entry);
+    const end = (): void => void this.running.delete(entry);
     try {
-      return await work();
+      return await work(end);
     } finally {
-      this.running.delete(entry);
+      end();
     }
   }
 

@@ -99,11 +99,14 @@ export class PermitPool {
   }
 
   /**
-   * Runs `work` with a permit, which is released when the work has ended. An abort removes a waiting request from the
-   * queue; for running work it rejects the caller, while the work has to end by the same signal.
+   * Runs `work` with a permit, which is released when the work has ended or calls `release`. An abort removes a waiting
+   * request from the queue; for running work it rejects the caller, while the work has to end by the same signal.
    * @throws AppError TOO_MANY_REQUESTS (full queue), QUEUE_TIMEOUT (long wait); the signal's reason; errors of `work`.
    */
-  async run<T>({ flow, signal, isNotified }: PermitRequest, work: () => Promise<T>): Promise<T> {
+  async run<T>(
+    { flow, signal, isNotified }: PermitRequest,
+    work: (release: () => void) => Promise<T>,
+  ): Promise<T> {
     if (signal?.aborted) throw this.countEnd(abortReason(signal));
     if (!this.queue.tryAcquire()) {
       await during(spansOf(signal), this.span, () => this.wait(flow, signal));
@@ -141,18 +144,24 @@ export class PermitPool {
     return Math.min(MAX_RETRY_AFTER_SECONDS, Math.max(1, seconds));
   }
 
-  private async execute<T>(flow: string, work: () => Promise<T>): Promise<T> {
+  private async execute<T>(flow: string, work: (release: () => void) => Promise<T>): Promise<T> {
     const startedMs = performance.now();
     this.heldByFlow.set(flow, this.heldBy(flow) + 1);
-    try {
-      return await work();
-    } finally {
+    let isHeld = true;
+    const release = (): void => {
+      if (!isHeld) return;
+      isHeld = false;
       const tookMs = performance.now() - startedMs;
       this.serviceMs += (this.serviceMs === 0 ? 1 : SERVICE_WEIGHT) * (tookMs - this.serviceMs);
       const held = this.heldBy(flow) - 1;
       if (held === 0) this.heldByFlow.delete(flow);
       else this.heldByFlow.set(flow, held);
       this.queue.release();
+    };
+    try {
+      return await work(release);
+    } finally {
+      release();
     }
   }
 

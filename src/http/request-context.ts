@@ -3,6 +3,7 @@ import { randomFillSync, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import onHeaders from 'on-headers';
 import { AppError } from '../platform/errors/app-error';
+import { attachDeadline } from '../platform/runtime/abort';
 import { attachSpans } from '../platform/runtime/time-spans';
 import { crossOriginHeadersOf } from './cross-origin';
 import { sinceCompleteMs, spansOfResponse, timingOf } from './request-times';
@@ -269,10 +270,10 @@ export function requestSignal(response: Signalled, timeoutMs: number): AbortSign
     abort();
     return controller.signal;
   }
-  const timer = setTimeout(
-    () => controller.abort(requestTimeout()),
-    Math.max(1, Math.ceil(timeoutMs - sinceCompleteMs(response))),
-  ).unref();
+  const leftMs = Math.max(1, Math.ceil(timeoutMs - sinceCompleteMs(response)));
+  const deadlineMs = performance.now() + leftMs;
+  attachDeadline(controller.signal, () => deadlineMs);
+  const timer = setTimeout(() => controller.abort(requestTimeout()), leftMs).unref();
   response.once('close', () => {
     clearTimeout(timer);
     if (!response.writableFinished) abort();

@@ -117,7 +117,7 @@ describe('replicas of the release before the sparse members', () => {
       const [receipt] = receiptsIn(await newer.writer.write(writeRequest([eventOf(changes)])));
       written.push(receipt?.text ?? '');
     }
-    const page = await newer.queries.findPage({
+    const { texts: page } = await newer.queries.findPage({
       organizations: [ORGANIZATION],
       filter: {},
       sort: { field: 'sequence', direction: 'asc' },

@@ -270,7 +270,7 @@ describe('the plans of pages, with seven years of partitions', () => {
   });
 
   it('reads the newest page from one partition through AuditQueries, with everything before it there', async () => {
-    const all = await replica.queries.findPage({ ...newest, limit: 1000 });
+    const { texts: all } = await replica.queries.findPage({ ...newest, limit: 1000 });
     expect(all).toHaveLength(1000);
     const stamps = all.map((json) => (JSON.parse(json) as { timestamp: string }).timestamp);
     expect(stamps).toEqual([...stamps].sort().reverse());

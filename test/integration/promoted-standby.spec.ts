@@ -73,8 +73,8 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
     );
 
   const inOrder = { field: 'sequence', direction: 'asc' } as const;
-  const page = (after?: string) =>
-    service.queries.findPage({
+  const page = async (after?: string) => {
+    const { texts } = await service.queries.findPage({
       organizations: [organization],
       filter: {},
       sort: inOrder,
@@ -82,6 +82,8 @@ describeBoth('a promoted standby that missed commits, behind a pooler', () => {
       limit: 100,
       offset: 0,
     });
+    return texts;
+  };
 
   async function valueOf(client: Client, expression: string): Promise<string> {
     const { rows } = await client.query<[string]>({

@@ -82,7 +82,7 @@ describe('reads with a read replica', () => {
     organizations: readonly string[] | '*',
     { queries }: Replica = service,
   ): Promise<[string, number]> {
-    const events = await queries.findPage(page(organizations));
+    const { texts: events } = await queries.findPage(page(organizations));
     const isCopy = events.some((text) => text.includes('"on the replica"'));
     return [isCopy ? 'replica' : 'primary', events.length];
   }
@@ -92,14 +92,14 @@ describe('reads with a read replica', () => {
     await write(id, 3);
     await replicate(id, 2);
     expect(await readFrom([id])).toEqual(['primary', 3]);
-    expect(await service.queries.count(page([id]))).toBe(3);
+    expect(await service.queries.count(page([id]))).toMatchObject({ count: 3 });
     await replicate(id, 3);
     expect(await readFrom([id])).toEqual(['replica', 3]);
     await write(id, 1);
     expect(await readFrom([id])).toEqual(['primary', 4]);
     await replicate(id, 4);
     expect(await readFrom([id])).toEqual(['replica', 4]);
-    expect(await service.queries.count(page([id]))).toBe(4);
+    expect(await service.queries.count(page([id]))).toMatchObject({ count: 4 });
   });
 
   it('of one event, too', async () => {
@@ -128,7 +128,7 @@ describe('reads with a read replica', () => {
     expect(await readFrom([id])).toEqual(['primary', 3]);
     await replicate(id, 5, 1);
     expect(await readFrom([id])).toEqual(['primary', 3]);
-    expect(await service.queries.count(page([id]))).toBe(3);
+    expect(await service.queries.count(page([id]))).toMatchObject({ count: 3 });
     // The old primary after a failover: it has all that the new one has, and events that were lost.
     await replicate(id, 5);
     expect(await readFrom([id])).toEqual(['primary', 3]);

@@ -45,7 +45,7 @@ describeWithPostgresPrograms()('reads with a streaming replica', () => {
   async function count(organizations: readonly string[] | '*'): Promise<number> {
     const sort = { field: 'timestamp', direction: 'desc' } as const;
     const page = { organizations, filter: {}, sort, limit: 1000, offset: 0 };
-    return (await service.queries.findPage(page)).length;
+    return (await service.queries.findPage(page)).texts.length;
   }
 
   /** Whether a read of these organizations, as AuditQueries makes it, is answered by the standby. */

@@ -69,6 +69,17 @@ export const sampleEvent = fc
     event.targets === null ? { ...event, targetResourceType, targetResourceId } : event,
   );
 
+/** Events as the service has stored them, by the receipts of a bulk write, whose `status` is not the event's. */
+export function storedOf(
+  sent: readonly object[],
+  receipts: readonly { id: string; sequence: string }[],
+): Stored[] {
+  return sent.map((event, index) => {
+    const { id, sequence } = receipts[index] ?? {};
+    return { ...event, id, sequence } as Stored;
+  });
+}
+
 /** What one reader asks for, and the organizations of its token. */
 export interface Ask {
   mine: string[];
@@ -98,7 +109,7 @@ const lists = fc.record(
   Object.fromEntries(
     Object.entries(LISTS).map(([name, [, values]]) => [
       name,
-      fc.option(fc.subarray([...values], { minLength: 1 }), { freq: 1 }),
+      fc.option(fc.subarray([...values], { minLength: 1 }), { freq: 3 }),
     ]),
   ),
   { requiredKeys: [] },

@@ -1,3 +1,4 @@
+import type { PageInfo } from '../../src/pagination/page';
 import { canonicalJson, elementTexts, memberTexts } from './json-text';
 import { type Answer, type Askable, EVENTS, listText } from './test-service';
 
@@ -19,6 +20,9 @@ export interface SearchOutcome {
   /** Each event as canonical JSON text, every digit as it came. */
   events?: string[];
   total?: number;
+  totalIsExact?: boolean;
+  /** The time for the search was over. */
+  partial?: boolean;
   hasNext?: boolean;
   hasPrevious?: boolean;
   /** From where the list goes on; another text each time. */
@@ -48,7 +52,8 @@ const MEMBERS = `id timestamp recordedAt sequence organizationId principalId act
 const SPARSE = ['principalType', 'principalName', 'targets', 'changes', 'source', 'schemaVersion'];
 const SEARCH = `query ($filter: AuditEventFilter, $pagination: PaginationInput) {
   optimizedAuditEvents(filter: $filter, pagination: $pagination) {
-    edges { node { ${MEMBERS} } } totalCount pageInfo { hasNextPage hasPreviousPage endCursor }
+    edges { node { ${MEMBERS} } } totalCount
+    pageInfo { hasNextPage hasPreviousPage endCursor partial totalIsExact }
   }
 }`;
 const WRITE = `mutation ($events: [CreateAuditEventInput!]!, $batchSize: Int) {
@@ -141,16 +146,20 @@ function snakeCased(name: string): string {
 
 function restPage({ status, text, json }: Answer): SearchOutcome {
   if (status >= 400) return { kind: json.code };
-  const { total, hasNext, hasPrevious, nextCursor } = json.pagination;
-  const events = eventTexts(member(text, 'data'));
-  return { events, total, hasNext, hasPrevious, cursor: nextCursor };
+  return { events: eventTexts(member(text, 'data')), ...pageOf(json.pagination) };
 }
 
 function trpcPage({ text, json }: Answer): SearchOutcome {
   if (json.error) return { kind: json.error.data.kind };
-  const { total, hasNext, hasPrevious, nextCursor } = json.result.data.pagination;
   const events = eventTexts(member(text, 'result', 'data', 'data'));
-  return { events, total, hasNext, hasPrevious, cursor: nextCursor };
+  return { events, ...pageOf(json.result.data.pagination) };
+}
+
+/** What the two protocols say alike of a page. */
+function pageOf({ partial, nextCursor, ...page }: PageInfo): Omit<SearchOutcome, 'events'> {
+  const { total, totalIsExact, hasNext, hasPrevious } = page;
+  const isPartial = partial === true;
+  return { total, totalIsExact, partial: isPartial, hasNext, hasPrevious, cursor: nextCursor };
 }
 
 function graphqlPage({ text, json }: Answer): SearchOutcome {
@@ -161,9 +170,10 @@ function graphqlPage({ text, json }: Answer): SearchOutcome {
       whole.toLowerCase(),
     ),
   );
-  const { hasNextPage: hasNext, hasPreviousPage: hasPrevious, endCursor } = pageInfo;
+  const { hasNextPage: hasNext, hasPreviousPage: hasPrevious, endCursor, ...others } = pageInfo;
   const cursor = hasNext ? endCursor : undefined;
-  return { events: nodes.map(canonicalJson), total: totalCount, hasNext, hasPrevious, cursor };
+  const events = nodes.map(canonicalJson);
+  return { events, total: totalCount, hasNext, hasPrevious, cursor, ...others };
 }
 
 function withoutSparse(event: string): string {

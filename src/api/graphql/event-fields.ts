@@ -18,6 +18,7 @@ import type { SearchOptions } from '../../audit/read/response-composition';
 import {
   AuditEventDto,
   BulkCreateResultDto,
+  PARTIAL_PAGE,
   RESUME_CURSOR,
 } from '../../audit/event/dto/responses.dto';
 import {
@@ -270,7 +271,9 @@ function connectionOf({ data, pagination, cacheInfo, cursorAfter }: FoundEvents)
       startCursor: pagination.previousCursor,
       endCursor: pagination.nextCursor,
       resumeCursor: pagination.resumeCursor,
+      partial: pagination.partial ?? false,
       total,
+      totalIsExact: pagination.totalIsExact,
     },
     totalCount: total,
     cacheInfo,
@@ -282,7 +285,10 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
     type: new GraphQLNonNull(type),
     description,
   });
-  const total = { type: GraphQLInt, description: 'Exact up to 10 000, then a lower bound.' };
+  const total = {
+    type: GraphQLInt,
+    description: 'Exact up to 10 000, then a lower bound, as when the time for the count was over.',
+  };
   const edge = new GraphQLObjectType({
     name: 'AuditEventEdge',
     fields: {
@@ -298,7 +304,12 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
       startCursor: { type: GraphQLString, description: 'For `cursor`: the page before this one.' },
       endCursor: { type: GraphQLString, description: 'For `cursor`: the page after this one.' },
       resumeCursor: { type: GraphQLString, description: RESUME_CURSOR },
+      partial: required(GraphQLBoolean, PARTIAL_PAGE),
       total,
+      totalIsExact: {
+        type: GraphQLBoolean,
+        description: 'Where `total` or `totalCount` is selected: false for a lower bound.',
+      },
     },
   });
   const cacheInfo = new GraphQLObjectType({
@@ -321,12 +332,15 @@ function connectionType(types: DerivedTypes): GraphQLObjectType {
   });
 }
 
+/** Members of `pageInfo` for which events are counted. */
+const TOTALS = new Set(['total', 'totalIsExact']);
+
 /** Counting costs more than the page: it is done where the count is selected. */
 function isTotalWanted(selected: readonly SameField[], { fragments }: GraphQLResolveInfo): boolean {
   return selected.some((same) => {
     const [{ name }] = same;
     if (name.value !== 'pageInfo') return name.value === 'totalCount';
-    return selectedIn(same, fragments).some(([inner]) => inner.name.value === 'total');
+    return selectedIn(same, fragments).some(([inner]) => TOTALS.has(inner.name.value));
   });
 }
 

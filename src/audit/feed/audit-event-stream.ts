@@ -97,11 +97,11 @@ export class AuditEventStream {
             },
           };
         }
-        const { next } = edges;
+        const { next, skip = 0 } = edges;
         page =
           next === undefined
             ? undefined
-            : { ...page, offset: 0, from: { backward: false, edge: next } };
+            : { ...page, offset: skip, from: { backward: false, edge: next } };
       }
     } finally {
       token.release();
@@ -119,8 +119,8 @@ export class AuditEventStream {
     for (;;) {
       try {
         return await withDeadline(deadline, (either) =>
-          this.scheduler.read({ flow: flowKey(principal), signal: either }, () =>
-            this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }),
+          this.scheduler.read({ flow: flowKey(principal), signal: either }, (pace) =>
+            this.pages.read(page, either, { maxBytes: HELD_PAGE_BYTES }, pace),
           ),
         );
       } catch (error) {

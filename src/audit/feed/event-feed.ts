@@ -54,6 +54,8 @@ const COPIES = 2;
 
 interface BackfillPage {
   texts: string[];
+  /** Where the search ended for want of time. */
+  reached?: Position | undefined;
   isSmall: boolean;
   /** Has to be called when the subscriber has taken the page, or has ended. */
   release: () => void;
@@ -156,13 +158,14 @@ export class EventFeed {
     const reservation = this.memory.tryReserve(COPIES * HELD_PAGE_BYTES);
     const maxBytes = reservation || request.limit === 1 ? HELD_PAGE_BYTES : SMALL_PAGE_BYTES;
     try {
-      const texts = await this.scheduler.read({ flow, signal }, () =>
-        this.queries.findPage(request, signal, { maxBytes }),
+      const { texts, reached } = await this.scheduler.read({ flow, signal }, (pace) =>
+        this.queries.findPage(request, signal, { maxBytes }, pace),
       );
       const characters = texts.reduce((sum, { length }) => sum + length, 0);
       reservation?.resize(COPIES * Math.min(HELD_PAGE_BYTES, characters));
       return {
         texts,
+        reached,
         isSmall: 4 * characters <= maxBytes,
         release: () => reservation?.release(),
       };
@@ -337,7 +340,9 @@ class Subscription {
       } finally {
         page.release();
       }
-      if (page.texts.length < limit) {
+      if (page.reached) {
+        positions.set(organizationId, logPositionOf(page.reached));
+      } else if (page.texts.length < limit) {
         const reached = positions.get(organizationId) ?? BEGINNING;
         // The filter excludes the other events.
         if (reached.sequence < until.sequence) positions.set(organizationId, until);

@@ -12,7 +12,7 @@ import {
   type AuditEventSort,
   filterFingerprint,
 } from '../event/audit-event-filter';
-import { AuditQueries, type TextLimits } from './audit.queries';
+import { AuditQueries, type FoundCount, type TextLimits } from './audit.queries';
 import type { LogPageRequest } from './log-page';
 import { AdvancingPositions, MAX_POSITIONS, parsePositions, positionsText } from './log-positions';
 import type { PageRequest } from './page-statement';
@@ -23,6 +23,7 @@ import {
   type Position,
   positionOf,
 } from './position';
+import { ReadPace } from './read-pace';
 
 export interface PageQuery {
   filter: AuditEventFilter;
@@ -39,13 +40,17 @@ export interface PageQuery {
  */
 export type PageEdge = Position | string;
 
-/** The edge of a list in which nothing was found yet. */
+/** The edge before all events of a list that is not a log: its cursor leads to the first page. */
 const BEGINNING_OF_LIST = 'beginning';
+/** The edge after all of them, from where the list is read backward. */
+const END_OF_LIST = 'end';
 
 /** The two ends of a page, from which its neighbours start; absent where there is none. */
 export interface PageEdges {
   next?: PageEdge;
   previous?: PageEdge;
+  /** Events to skip after `next`: the rest of an offset. */
+  skip?: number | undefined;
   /** Cursor of the present end of an ascending list; null for other pages. */
   resume: PageEdge | null;
 }
@@ -55,11 +60,15 @@ export interface FoundPage {
   events: readonly string[];
   info: PageInfo;
   edges: PageEdges;
+  /** False when its events or its total are what could be found in the time. */
+  isComplete: boolean;
 }
 
 export interface CursorPosition {
   backward: boolean;
   edge: PageEdge;
+  /** Events that are to be skipped from there on: the rest of an offset, where the search for it ended for want of time. */
+  skip?: number | undefined;
 }
 
 type List = Pick<PageRequest, 'organizations' | 'filter' | 'sort'>;
@@ -78,6 +87,8 @@ export interface PageDescription {
 
 @Injectable()
 export class AuditPages {
+  private partialPages = 0;
+
   constructor(
     private readonly queries: AuditQueries,
     private readonly cursors: CursorCodec,
@@ -100,11 +111,13 @@ export class AuditPages {
     const binding = bindingOf(principal, list);
     const from = this.startIn(query.cursor, binding, list);
     const isLog = isLogList(list) && typeof (from?.edge ?? '') === 'string';
-    return { list, limit, offset, includeTotal, isLog, binding, ...(from ? { from } : {}) };
+    const skipped = from?.skip ?? offset;
+    const page = { list, limit, offset: skipped, includeTotal, isLog, binding };
+    return from ? { ...page, from } : page;
   }
 
   /**
-   * Reads a page; the signal cancels the statement.
+   * Reads a page at the pace given; the signal cancels the statement.
    * @throws AppError REQUEST_TOO_LARGE when its events exceed `maxBytes`, by default the capacity of this process; what the reservation throws; TIMELINE_CHANGED
    * when a page by sequence starts after an event that is another one now.
    */
@@ -112,58 +125,74 @@ export class AuditPages {
     page: PageDescription,
     signal?: AbortSignal,
     limits: TextLimits = {},
+    pace = ReadPace.unlimited(signal),
   ): Promise<FoundPage> {
-    const asked = { maxBytes: this.memory.pageBytes, ...limits };
-    const { events, hasNext, hasPrevious, edges } = page.isLog
-      ? await this.readLog(page, signal, asked)
-      : await this.readList(page, signal, asked);
+    const how: Reading = { signal, limits: { maxBytes: this.memory.pageBytes, ...limits }, pace };
+    const { events, hasNext, hasPrevious, isPartial, edges } = page.isLog
+      ? await this.readLog(page, how)
+      : await this.readList(page, how);
     const { list, limit, offset, from, includeTotal } = page;
-    const total = includeTotal ? await this.queries.count(list, signal) : undefined;
+    const total = includeTotal ? await this.queries.count(list, signal, pace) : undefined;
+    if (isPartial) this.partialPages += 1;
     return {
       events,
       info: {
         limit,
         ...(from ? {} : { offset }),
-        ...(total === undefined ? {} : totals(total)),
+        ...(total === undefined ? {} : totals(total, events.length)),
         hasNext,
         hasPrevious,
+        ...(isPartial ? { partial: true } : {}),
       },
       edges,
+      isComplete: !isPartial && total?.isPartial !== true,
     };
+  }
+
+  /** Pages since the start whose time was over before they were full. */
+  statistics(): { partialPages: number } {
+    return { partialPages: this.partialPages };
   }
 
   private async readList(
     { list, limit, offset, from }: PageDescription,
-    signal: AbortSignal | undefined,
-    limits: TextLimits,
+    { signal, limits, pace }: Reading,
   ): Promise<ReadPage> {
+    const backward = from?.backward ?? false;
     const request = {
       ...list,
-      sort: from?.backward ? reversed(list.sort) : list.sort,
+      sort: backward ? reversed(list.sort) : list.sort,
       after: eventBefore(from),
       limit: limit + 1, // one more shows whether there is a next page
       offset,
     };
-    const found = await this.queries.findPage(request, signal, limits);
-    const isMore = found.length > limit;
-    const events = found.slice(0, limit);
-    if (from?.backward) events.reverse();
-    const hasNext = from?.backward ? true : isMore;
+    const found = await this.queries.findPage(request, signal, limits, pace);
+    const { texts, reached, offset: skip } = found;
+    const isMore = texts.length > limit;
+    const events = texts.slice(0, limit);
+    if (backward) events.reverse();
+    const hasNext = backward || isMore || reached !== undefined;
     const hasPrevious = from
-      ? !from.backward || isMore
-      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, signal)));
-    const last = events.at(-1);
-    const [first] = events;
+      ? !backward || isMore || reached !== undefined
+      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, { signal, limits, pace })));
+    const [first, last] = [events[0], events.at(-1)].map((event) => event && edgeOf(event, list));
+    // Where a search ended the list goes on in both directions.
+    const searched = reached && cursorPositionOf(reached, list);
+    // Without an event in between, the neighbours of a page begin at the ends of the list.
+    const next = backward ? (last ?? searched ?? BEGINNING_OF_LIST) : (searched ?? last);
+    const previous = backward ? (searched ?? first) : (first ?? searched ?? (from && END_OF_LIST));
     const isEnd = !hasNext && list.sort.direction === 'asc' && list.sort.field === 'timestamp';
-    const end = last === undefined ? from?.edge : edgeOf(last, list);
+    const end = last ?? from?.edge;
     const resume = isEnd ? (end ?? (hasPrevious ? null : BEGINNING_OF_LIST)) : null;
     return {
       events,
       hasNext,
       hasPrevious,
+      isPartial: reached !== undefined,
       edges: {
-        ...(hasNext && last !== undefined ? { next: edgeOf(last, list) } : {}),
-        ...(hasPrevious && first !== undefined ? { previous: edgeOf(first, list) } : {}),
+        ...(hasNext && next ? { next } : {}),
+        ...(hasPrevious && previous ? { previous } : {}),
+        ...(reached && skip ? { skip } : {}),
         resume,
       },
     };
@@ -171,8 +200,7 @@ export class AuditPages {
 
   private async readLog(
     { list, limit, offset, from }: PageDescription,
-    signal: AbortSignal | undefined,
-    limits: TextLimits,
+    { signal, limits, pace }: Reading,
   ): Promise<ReadPage> {
     const backward = from?.backward ?? false;
     const request: LogPageRequest = {
@@ -183,34 +211,34 @@ export class AuditPages {
       limit,
       offset,
     };
-    const { texts, isMore, before, after } = await this.queries.findLogPage(
-      request,
-      signal,
-      limits,
-    );
-    const hasNext = backward || isMore;
+    const found = await this.queries.findLogPage(request, signal, limits, pace);
+    const { texts, isMore, isPartial = false, before, after, offset: skip } = found;
+    const hasNext = backward || isMore || isPartial;
     const hasPrevious = from
-      ? !backward || isMore
-      : offset > 0 && (texts.length > 0 || !(await this.isEmpty(list, signal)));
+      ? !backward || isMore || isPartial
+      : offset > 0 && (texts.length > 0 || !(await this.isEmpty(list, { signal, limits, pace })));
     const end = positionsText(organizationsOf(list), after);
     return {
       events: texts,
       hasNext,
       hasPrevious,
+      isPartial,
       edges: {
         ...(hasNext ? { next: end } : {}),
         ...(hasPrevious && before
           ? { previous: positionsText(organizationsOf(list), before) }
           : {}),
+        ...(isPartial && skip ? { skip } : {}),
         resume: hasNext ? null : end,
       },
     };
   }
 
-  pageInfo(info: PageInfo, { next, previous, resume }: PageEdges, binding: string): PageInfo {
+  pageInfo(info: PageInfo, { next, previous, skip, resume }: PageEdges, binding: string): PageInfo {
+    const after = [false, next, ...(skip === undefined ? [] : [skip])];
     return {
       ...info,
-      ...(next ? { nextCursor: this.cursors.encode([false, next], binding) } : {}),
+      ...(next ? { nextCursor: this.cursors.encode(after, binding) } : {}),
       ...(previous ? { previousCursor: this.cursors.encode([true, previous], binding) } : {}),
       ...(resume === null ? {} : { resumeCursor: this.cursors.encode([false, resume], binding) }),
     };
@@ -238,8 +266,11 @@ export class AuditPages {
     };
   }
 
-  private async isEmpty(list: List, signal?: AbortSignal): Promise<boolean> {
-    return (await this.queries.findPage({ ...list, limit: 1, offset: 0 }, signal)).length === 0;
+  /** False for a list whose search ended for want of time, too. */
+  private async isEmpty(list: List, { signal, limits, pace }: Reading): Promise<boolean> {
+    const first = { ...list, limit: 1, offset: 0 };
+    const { texts, reached } = await this.queries.findPage(first, signal, limits, pace);
+    return texts.length === 0 && !reached;
   }
 
   private requireSaneBounds(limit: number, { offset, cursor }: PageQuery): void {
@@ -263,13 +294,23 @@ export class AuditPages {
     list: List,
   ): CursorPosition | undefined {
     if (cursor === undefined) return undefined;
-    const [backward, edge] = this.cursors.decode(cursor, binding) as [boolean, PageEdge];
+    const [backward, edge, skip] = this.cursors.decode(cursor, binding) as DecodedCursor;
     if (edge === BEGINNING_OF_LIST) return undefined;
-    return { backward, edge: isOfOne(list) && !backward ? logEdgeOf(edge, list) : edge };
+    const own = isOfOne(list) && !backward ? logEdgeOf(edge, list) : edge;
+    return { backward, edge: own, ...(skip === undefined ? {} : { skip }) };
   }
 }
 
-type ReadPage = Pick<FoundPage, 'events' | 'edges'> & Pick<PageInfo, 'hasNext' | 'hasPrevious'>;
+type DecodedCursor = [backward: boolean, edge: PageEdge, skip?: number];
+
+interface Reading {
+  signal: AbortSignal | undefined;
+  limits: TextLimits;
+  pace: ReadPace;
+}
+
+type ReadPage = Pick<FoundPage, 'events' | 'edges'> &
+  Pick<PageInfo, 'hasNext' | 'hasPrevious'> & { isPartial: boolean };
 
 /** True for lists whose cursors hold positions, which only so many organizations have. */
 function isLogList({ organizations, sort }: List): boolean {
@@ -352,7 +393,7 @@ function cursorPositionOf(
 /** One text for all spellings of a page. */
 export function pageFingerprint(page: PageDescription): string {
   const { list, limit, offset, from, includeTotal } = page;
-  const position = from ? [from.backward, from.edge] : [offset];
+  const position = from ? [from.backward, from.edge, from.skip] : [offset];
   return JSON.stringify([filterFingerprint(list.filter, list.sort), limit, position, includeTotal]);
 }
 
@@ -364,9 +405,13 @@ function reversed(sort: AuditEventSort): AuditEventSort {
   return { ...sort, direction: sort.direction === 'asc' ? 'desc' : 'asc' };
 }
 
-function totals(counted: number): Pick<PageInfo, 'total' | 'totalIsExact'> {
+/** A count that ended for want of time is a lower bound, as the events of the page are. */
+function totals(
+  { count, isPartial }: FoundCount,
+  found: number,
+): Pick<PageInfo, 'total' | 'totalIsExact'> {
   return {
-    total: Math.min(counted, TOTAL_EXACT_UP_TO),
-    totalIsExact: counted <= TOTAL_EXACT_UP_TO,
+    total: Math.min(isPartial ? Math.max(count, found) : count, TOTAL_EXACT_UP_TO),
+    totalIsExact: !isPartial && count <= TOTAL_EXACT_UP_TO,
   };
 }

@@ -5,15 +5,32 @@ import type { ResponseReservation } from '../../http/response-memory';
 import { TOTAL_EXACT_UP_TO } from '../../pagination/page';
 import { Database } from '../../platform/database/database';
 import { AppError } from '../../platform/errors/app-error';
+import { formatInstant } from '../../platform/runtime/instant';
 import { instantText } from '../event/audit.statements';
 import { LogTimeline } from '../event/log-timeline';
 import { SealedReads } from '../search/sealed-reads';
+import { sealedStatement } from '../search/sealed-statement';
 import { findEvent } from './event-lookup';
-import { findEnds, findHeads, type LogPage, type LogPageRequest } from './log-page';
-import { countStatement, type PageRequest, pageStatement, type Statement } from './page-statement';
+import { findEnds, findHeads, joinedEnds, type LogPage, type LogPageRequest } from './log-page';
+import {
+  countStatement,
+  isFiltered,
+  type PageRequest,
+  pageStatement,
+  type Statement,
+} from './page-statement';
 import { PageWindows } from './page-windows';
 import {
+  type End,
+  portionCountStatement,
+  type PortionRequest,
+  type PortionRow,
+  portionStatement,
+} from './portion-statement';
+import { PortionWalk } from './portion-walk';
+import {
   findForeignPositions,
+  findStoredLogs,
   type ForeignPositions,
   logPositionOf,
   NOTHING_FOREIGN,
@@ -21,6 +38,7 @@ import {
   type Position,
   timelineChanged,
 } from './position';
+import { ReadPace } from './read-pace';
 import { TenantVersions } from './tenant-versions';
 
 /** Bytes of a page that stays in memory until its reader takes it (streams, backfills). */
@@ -31,6 +49,22 @@ export const TOO_LARGE_DIVISOR = 8;
 
 /** Shorter texts are counted by characters: their bytes are at most three times as many. */
 const SHORT_TEXT = 1024;
+
+/** Events of a list in its order. */
+export interface FoundList {
+  texts: string[];
+  /** Where the search ended for want of time: what is before is in `texts`. Absent when the page is full or the list over. */
+  reached?: Position | undefined;
+  /** Events that are still to be skipped after `reached`. */
+  offset?: number;
+}
+
+export interface FoundCount {
+  /** TOTAL_EXACT_UP_TO + 1 for more. */
+  count: number;
+  /** True when the count ended for want of time: there are at least so many. */
+  isPartial: boolean;
+}
 
 export interface TextLimits {
   /** Bytes in UTF-8. */
@@ -51,7 +85,7 @@ export class AuditQueries {
   ) {}
 
   /**
-   * Reads the next `limit` events of a list in its order.
+   * Reads the next `limit` events of a list in its order. A filtered one is searched in portions, at the pace given.
    * @throws AppError REQUEST_TOO_LARGE beyond `limits.maxBytes`; what `limits.reservation` throws as it grows;
    * TIMELINE_CHANGED when a list by sequence starts after an event that is another one now, or is missing.
    */
@@ -59,18 +93,99 @@ export class AuditQueries {
     request: PageRequest,
     signal?: AbortSignal,
     limits: TextLimits = {},
-  ): Promise<string[]> {
-    if (request.organizations.length === 0) return [];
-    const work = async (client: PoolClient) => {
-      const page = this.readPage(client, request, limits);
-      // Same connection and round trip, after the page: a position that holds then held for the page.
+    pace = ReadPace.unlimited(signal),
+  ): Promise<FoundList> {
+    if (request.organizations.length === 0) return { texts: [] };
+    const list = isFiltered(request.filter)
+      ? await this.search(request, limits, pace)
+      : {
+          texts: await this.readAfter(request, signal, (client) =>
+            this.readPage(client, request, limits),
+          ),
+        };
+    if (!list.reached) this.windows.learn(request, list.texts);
+    return list;
+  }
+
+  /**
+   * Searches a filtered list in portions. Where the first one does not fill the page, an index of the filter's values serves
+   * what it can: of a list by time the sealed parts, of one by sequence all, if its matches are few.
+   */
+  private async search(
+    request: PageRequest,
+    limits: TextLimits,
+    pace: ReadPace,
+  ): Promise<FoundList> {
+    const walk = new PortionWalk(request, this.windows.covered(request));
+    const found = new FoundTexts(request);
+    const rest = () => ({ ...request, ...walk.range(), ...found.missing() });
+    const read = (own?: AbortSignal) =>
+      this.readAfter(rest(), own, (client) =>
+        this.readPortion(client, { ...rest(), rows: pace.rows }, limits, { found, pace }),
+      );
+    const findParts = (own?: AbortSignal) =>
+      this.read(request.organizations, own, (client) => this.sealed.parts(client, request));
+    for (let isFirst = true; ; isFirst = false) {
+      const portion = await (isFirst ? pace.first(read) : pace.next(read));
+      if (!portion) return { texts: found.texts, reached: walk.position(), offset: found.offset };
+      found.add(portion);
+      const isMore = walk.advance(portion.reached);
+      if (found.isFull || !isMore) return { texts: found.texts };
+      if (!isFirst) continue;
+      if (walk.hasWindows) {
+        const parts = await pace.attempt(findParts);
+        if (parts) walk.use(parts);
+      } else if (request.sort.field === 'sequence') {
+        const sorted = await pace.attempt((own) =>
+          this.readAfter(rest(), own, (client) => this.findSorted(client, rest(), limits, found)),
+        );
+        if (sorted) return { texts: [...found.texts, ...sorted] };
+      }
+    }
+  }
+
+  /** The rest of a list by sequence, by index; undefined where none serves it. */
+  private findSorted(
+    client: PoolClient,
+    request: PageRequest,
+    limits: TextLimits,
+    found: FoundTexts,
+  ): Promise<string[] | undefined> {
+    const types = countedTypes(limits, found.bytes);
+    return this.sealed.findSorted(client, request, (statement) =>
+      rowsOf(client, { ...statement, types }),
+    );
+  }
+
+  /** A read that starts after a position, which is checked on the same connection. */
+  private async readAfter<T>(
+    request: PageRequest,
+    signal: AbortSignal | undefined,
+    work: (client: PoolClient) => Promise<T>,
+  ): Promise<T> {
+    const { result } = await this.readChecked(request.organizations, signal, async (client) => {
+      const result = work(client);
+      // After the events: a position that holds then held for them.
       const foreign = findForeign(client, request);
-      foreign.catch(() => undefined); // awaited below, unless the page has failed
-      return { found: await page, foreign: await foreign };
-    };
-    const { found } = await this.readChecked(request.organizations, signal, work);
-    this.windows.learn(request, found);
-    return found;
+      foreign.catch(() => undefined); // awaited below, unless the read has failed
+      return { result: await result, foreign: await foreign };
+    });
+    return result;
+  }
+
+  private async readPortion(
+    client: PoolClient,
+    request: PortionRequest & Pick<ReturnType<PortionWalk['range']>, 'sealed'>,
+    limits: TextLimits,
+    { found, pace }: { found: FoundTexts; pace: ReadPace },
+  ): Promise<Portion> {
+    const startedMs = performance.now();
+    const types = countedTypes(limits, found.bytes);
+    const statement = statementOf(request);
+    const { rows } = await client.query<PortionRow>({ ...statement, types, rowMode: 'array' });
+    pace.note(performance.now() - startedMs);
+    const { end, ...portion } = portionOf(rows, request);
+    return { ...portion, reached: end && (await positionAt(client, end)) };
   }
 
   /**
@@ -82,31 +197,81 @@ export class AuditQueries {
     request: LogPageRequest,
     signal?: AbortSignal,
     limits: TextLimits = {},
+    pace = ReadPace.unlimited(signal),
   ): Promise<LogPage> {
-    const { organizations, filter, from, backward, limit, offset } = request;
-    const page: PageRequest = {
-      organizations,
-      filter,
-      offset,
-      sort: { field: 'sequence', direction: backward ? 'desc' : 'asc' },
-      positions: from,
-      limit: limit + 1, // one more shows whether there is a next page
-    };
+    if (isFiltered(request.filter)) return this.searchLog(request, limits, pace);
+    const page = pageOfLog(request);
     const work = async (client: PoolClient) => {
       const reading = [
-        findHeads(client, organizations),
+        findHeads(client, request.organizations),
         this.readPage(client, page, limits),
         findForeign(client, page),
       ] as const;
       for (const one of reading) one.catch(() => undefined); // awaited below, unless another has failed
       const [heads, found, foreign] = [await reading[0], await reading[1], await reading[2]];
-      const texts = found.slice(0, limit);
-      if (backward) texts.reverse();
-      const isMore = found.length > limit;
+      const texts = found.slice(0, request.limit);
+      const isMore = found.length > request.limit;
       const ends = await findEnds(client, request, { texts, isMore, heads });
+      if (request.backward) texts.reverse();
       return { texts, isMore, ...ends, foreign };
     };
-    return this.readChecked(organizations, signal, work);
+    return this.readChecked(request.organizations, signal, work);
+  }
+
+  /** Each portion is a page of the log, which begins where the one before it ended. */
+  private async searchLog(
+    request: LogPageRequest,
+    limits: TextLimits,
+    pace: ReadPace,
+  ): Promise<LogPage> {
+    const { backward, limit, organizations } = request;
+    const found = new FoundTexts(pageOfLog(request));
+    let from = request.from;
+    let ends: Pick<LogPage, 'before' | 'after'> = { before: undefined, after: from ?? new Map() };
+    type Find = (client: PoolClient, page: PortionRequest) => Promise<Portion | undefined>;
+    const readBy = (find: Find) => (own?: AbortSignal) =>
+      this.readChecked(organizations, own, async (client) => {
+        const missing = found.missing();
+        const part = { ...request, ...missing, from };
+        const page = { ...pageOfLog(part), ...missing, rows: pace.rows };
+        const reading = [
+          findHeads(client, organizations),
+          find(client, page),
+          findForeign(client, page),
+        ] as const;
+        for (const one of reading) one.catch(() => undefined); // awaited below, unless another has failed
+        const [heads, portion, foreign] = [await reading[0], await reading[1], await reading[2]];
+        if (!portion) return { foreign };
+        const isFull = portion.texts.length === missing.limit;
+        const texts = isFull ? portion.texts.slice(0, -1) : portion.texts;
+        const { reached } = portion;
+        const isMore = isFull || reached !== undefined;
+        const ends = await findEnds(client, part, { texts, isMore, heads, reached });
+        return { portion, foreign, ends };
+      });
+    const walk = readBy((client, page) => this.readPortion(client, page, limits, { found, pace }));
+    const sort = readBy(async (client, page) => {
+      const texts = await this.findSorted(client, page, limits, found);
+      return texts && { texts, skipped: page.offset };
+    });
+    let isPartial = false;
+    for (let reads = 0; ; reads += 1) {
+      const part =
+        reads === 0
+          ? await pace.first(walk)
+          : ((reads === 1 ? ended(await pace.attempt(sort)) : undefined) ??
+            (await pace.next(walk)));
+      isPartial = part === undefined;
+      if (!part?.portion) break;
+      const isEmpty = found.texts.length === 0;
+      found.add(part.portion);
+      ends = joinedEnds(ends, part.ends, { backward, isEmpty });
+      if (found.isFull || !part.portion.reached) break;
+      from = backward ? part.ends.before : part.ends.after;
+    }
+    const texts = found.texts.slice(0, limit);
+    if (backward) texts.reverse();
+    return { texts, isMore: found.isFull, isPartial, offset: found.offset, ...ends };
   }
 
   /** A read that starts after positions. A replica may lag: only the primary refuses one. */
@@ -132,10 +297,6 @@ export class AuditQueries {
   ): Promise<string[]> {
     const found: string[] = [];
     const types = countedTypes(limits);
-    const byIndex = await this.sealed.findPage(client, request, (statement) =>
-      rowsOf(client, { ...statement, types }),
-    );
-    if (byIndex) return byIndex;
     for (const window of this.windows.of(request)) {
       const limit = request.limit - found.length;
       const statement = pageStatement({ ...request, ...window, limit });
@@ -163,18 +324,58 @@ export class AuditQueries {
     throw timelineChanged(first);
   }
 
-  /** Counts the events of a list, up to TOTAL_EXACT_UP_TO + 1, which stands for "more". */
+  /**
+   * Counts the events of a list, up to TOTAL_EXACT_UP_TO + 1, which stands for "more". A filtered one is counted in
+   * portions, at the pace given.
+   */
   async count(
     request: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
     signal?: AbortSignal,
-  ): Promise<number> {
-    if (request.organizations.length === 0) return 0;
+    pace = ReadPace.unlimited(signal),
+  ): Promise<FoundCount> {
+    if (request.organizations.length === 0) return { count: 0, isPartial: false };
+    if (isFiltered(request.filter)) return this.countMatching(request, pace);
     return this.read(request.organizations, signal, async (client) => {
-      const byIndex = await this.sealed.count(client, request);
-      if (byIndex !== undefined) return byIndex;
       const result = await client.query<[number]>({ ...countStatement(request), rowMode: 'array' });
-      return Math.min(result.rows[0]?.[0] ?? 0, TOTAL_EXACT_UP_TO + 1);
+      return { count: countUpToMore(result.rows[0]?.[0] ?? 0), isPartial: false };
     });
+  }
+
+  private async countMatching(
+    { organizations, filter }: Omit<PageRequest, 'limit' | 'offset' | 'after'>,
+    pace: ReadPace,
+  ): Promise<FoundCount> {
+    const sort = { field: 'timestamp', direction: 'desc' } as const;
+    const list = { organizations, filter, sort, limit: 0, offset: 0 };
+    const walk = new PortionWalk(list, 0);
+    const read = (own?: AbortSignal) =>
+      this.read(organizations, own, async (client) => {
+        const startedMs = performance.now();
+        const statement = portionCountStatement({ ...list, ...walk.range(), rows: pace.rows });
+        const { rows } = await client.query<[string, string | null]>({
+          ...statement,
+          rowMode: 'array',
+        });
+        pace.note(performance.now() - startedMs);
+        const [counted = '0', end = null] = rows[0] ?? [];
+        const reached = end === null ? undefined : await positionAt(client, JSON.parse(end) as End);
+        return { counted: Number(counted), reached };
+      });
+    let count = 0;
+    for (let isFirst = true; ; isFirst = false) {
+      const part = await (isFirst ? pace.first(read) : pace.next(read));
+      if (!part) return { count, isPartial: true };
+      count += part.counted;
+      const isMore = walk.advance(part.reached);
+      if (count > TOTAL_EXACT_UP_TO || !isMore) {
+        return { count: countUpToMore(count), isPartial: false };
+      }
+      if (!isFirst) continue;
+      const byIndex = await pace.attempt((own) =>
+        this.read(organizations, own, (client) => this.sealed.count(client, list)),
+      );
+      if (byIndex !== undefined) return { count: countUpToMore(byIndex), isPartial: false };
+    }
   }
 
   /** Finds one event by id. @throws AppError CONFLICT when several of the organizations have one. */
@@ -258,14 +459,128 @@ async function findForeign(
 
 type ReadStatement = Statement & { types?: CustomTypesConfig };
 
+/** What one portion of a search has found. */
+interface Portion {
+  texts: string[];
+  /** The last row that was looked at; absent when the page is full, or at the end of the range. */
+  reached?: Position | undefined;
+  /** Matching events that were skipped for the offset. */
+  skipped: number;
+}
+
+function statementOf({
+  sealed,
+  organizations,
+  ...request
+}: PortionRequest & Pick<ReturnType<PortionWalk['range']>, 'sealed'>): Statement {
+  if (!sealed || organizations === '*') return portionStatement({ ...request, organizations });
+  const { limit, rows } = request;
+  const look = Math.max(limit, Math.ceil(rows / sealed.ranges.length));
+  return sealedStatement({ ...request, ...sealed, organizations }, limit, look);
+}
+
+function portionOf(
+  rows: readonly PortionRow[],
+  { limit, offset }: PortionRequest,
+): Omit<Portion, 'reached'> & { end?: End } {
+  const texts: string[] = [];
+  for (const [event, end, place] of rows) {
+    if (event !== null) texts.push(event);
+    if (texts.length === limit) break;
+    if (end !== null) {
+      return { texts, end: JSON.parse(end) as End, skipped: Math.min(offset, Number(place)) };
+    }
+  }
+  return { texts, skipped: offset };
+}
+
+/** The position of the row with this key. In lists by sequence its event is looked up, which identifies it. */
+async function positionAt(
+  client: PoolClient,
+  { timestamp, id, organizationId, sequence }: End,
+): Promise<Position> {
+  if (timestamp !== null && id !== null) return { timestamp, id, organizationId, sequence: '0' };
+  const sought = sequence ?? '0';
+  const { logs } = await findStoredLogs(client, [organizationId], [sought]);
+  const { nearest } = logs.get(organizationId) ?? {};
+  const recordedAt = nearest && formatInstant(nearest.recordedMicros);
+  return {
+    timestamp: recordedAt ?? formatInstant(0),
+    sequence: sought,
+    id: nearest?.id ?? '',
+    organizationId,
+    ...(recordedAt === undefined ? {} : { recordedAt }),
+  };
+}
+
+/** The events of a page, as its portions bring them. */
+class FoundTexts {
+  readonly texts: string[] = [];
+  bytes = 0;
+  offset: number;
+  private readonly limit: number;
+
+  constructor({ limit, offset }: Pick<PageRequest, 'limit' | 'offset'>) {
+    this.limit = limit;
+    this.offset = offset;
+  }
+
+  get isFull(): boolean {
+    return this.texts.length >= this.limit;
+  }
+
+  missing(): Pick<PageRequest, 'limit' | 'offset'> {
+    return { limit: this.limit - this.texts.length, offset: this.offset };
+  }
+
+  add({ texts, skipped }: Portion): void {
+    for (const text of texts) {
+      this.texts.push(text);
+      this.bytes += Buffer.byteLength(text);
+    }
+    this.offset -= skipped;
+  }
+}
+
+/** A read that found something to go by. */
+function ended<T extends { portion?: Portion }>(part: T | undefined): T | undefined {
+  return part?.portion ? part : undefined;
+}
+
+/** The request for the events of a page of a log, and one more, which shows whether there is a next page. */
+function pageOfLog({
+  organizations,
+  filter,
+  from,
+  backward,
+  limit,
+  offset,
+}: LogPageRequest): PageRequest {
+  return {
+    organizations,
+    filter,
+    offset,
+    sort: { field: 'sequence', direction: backward ? 'desc' : 'asc' },
+    positions: from,
+    limit: limit + 1,
+  };
+}
+
+function countUpToMore(count: number): number {
+  return Math.min(count, TOTAL_EXACT_UP_TO + 1);
+}
+
 async function rowsOf(client: PoolClient, statement: ReadStatement): Promise<string[]> {
   const { rows } = await client.query<[string]>({ ...statement, rowMode: 'array' });
   return rows.map(([json]) => json);
 }
 
 /** Counts text as read. The row beyond `maxBytes` fails its statement, and pg discards the following ones. */
-export function countedTypes({ maxBytes = Infinity, reservation }: TextLimits): CustomTypesConfig {
-  let bytes = 0;
+export function countedTypes(
+  { maxBytes = Infinity, reservation }: TextLimits,
+  readBefore = 0,
+): CustomTypesConfig {
+  let bytes = readBefore;
   const count = (text: string): string => {
     bytes += text.length > SHORT_TEXT ? Buffer.byteLength(text) : text.length;
     if (bytes > maxBytes) throw pageTooLarge(maxBytes);

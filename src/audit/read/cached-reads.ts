@@ -141,9 +141,9 @@ export class CachedPages extends CachedEventRead<ParsedPage> {
   ): Promise<SharedResponse> {
     // The memory permit precedes the read permit: a large page must not block small ones.
     return this.permits.reads.withReservation({ flow, signal }, (reservation) =>
-      this.scheduler.read({ flow, signal }, async () => {
+      this.scheduler.read({ flow, signal }, async (pace) => {
         await waitFor(signal, ready);
-        return shared(await this.pages.read(page, signal, { reservation }), reservation);
+        return shared(await this.pages.read(page, signal, { reservation }, pace), reservation);
       }),
     );
   }
@@ -178,12 +178,17 @@ export async function waitFor(
 }
 
 function shared(
-  { events, info, edges }: FoundPage,
+  { events, info, edges, isComplete }: FoundPage,
   reservation: ResponseReservation,
 ): SharedResponse {
   const head = listOf(events);
   if (reservation.held > 0) reservation.resize(head.length); // the rows are garbage from here on
-  return { head, tailData: { info, edges }, reservation };
+  return {
+    head,
+    tailData: { info, edges },
+    reservation,
+    ...(isComplete ? {} : { isTransient: true }),
+  };
 }
 
 const [LIST_BEGIN, LIST_END] = ['{"data":[', ']'];

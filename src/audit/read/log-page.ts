@@ -26,9 +26,14 @@ export interface LogPageRequest extends Pick<PageRequest, 'filter' | 'limit' | '
 export interface LogPage {
   texts: string[];
   isMore: boolean;
+  /** True when the search ended for want of time, at `after` or, backward, at `before`. */
+  isPartial?: boolean;
+  /** Events that are still to be skipped from there on. */
+  offset?: number;
   before?: LogPositions | undefined;
   after: LogPositions;
 }
+
 /** Last sequences of organizations ($1) that have events. */
 const FIND_LAST_SEQUENCES = {
   name: 'audit-find-last-sequences',
@@ -48,8 +53,11 @@ export async function findHeads(
 }
 
 interface ReadLogPage {
+  /** In the order of reading, which is descending for `backward`. */
   texts: readonly string[];
   isMore: boolean;
+  /** The last row that was looked at, if that is further than the last event. */
+  reached?: Position | undefined;
   /** As they were before the page. */
   heads: ReadonlyMap<string, bigint>;
 }
@@ -58,33 +66,49 @@ interface ReadLogPage {
 export async function findEnds(
   client: PoolClient,
   { organizations, from, backward, offset }: LogPageRequest,
-  { texts, isMore, heads }: ReadLogPage,
+  { texts, isMore, reached, heads }: ReadLogPage,
 ): Promise<Pick<LogPage, 'before' | 'after'>> {
   const events = texts.map(positionOf);
   const last = new Map(events.map((event) => [event.organizationId, logPositionOf(event)]));
-  const known = [from ?? new Map<string, LogPosition>(), last];
-  const [begin, end] = [events[0], events.at(-1)];
+  const known = [from ?? new Map<string, LogPosition>(), last, positionsOf(reached)];
+  const [begin, end] = [events[0], reached ?? events.at(-1)];
   const headOf = (id: string) => heads.get(id) ?? 0n;
   const startOf = (id: string) => from?.get(id)?.sequence ?? 0n;
   const positionsAt = async (sequenceOf: (id: string) => bigint) =>
     findPositionsAt(client, new Map(organizations.map((id) => [id, sequenceOf(id)])), known);
   if (backward) {
-    const isBegun = !isMore || !begin;
-    const before = (id: string) => least(startOf(id), precedingSequence(begin, id));
-    return {
-      before: isBegun ? undefined : await positionsAt(before),
-      after: from ?? new Map<string, LogPosition>(),
-    };
+    const preceding = (id: string) => least(startOf(id), precedingSequence(end, id));
+    // A portion may have only the event that shows that there is more.
+    const before = end ? await positionsAt(preceding) : from;
+    return { before: isMore ? before : undefined, after: from ?? new Map<string, LogPosition>() };
   }
   // The events before an offset were skipped: they precede the page.
-  const isOffset = !from && offset > 0 && begin !== undefined;
-  const skipped = (id: string) => least(headOf(id), precedingSequence(begin, id));
+  const isOffset = offset > 0 && begin !== undefined;
+  const skipped = (id: string) =>
+    greatest(startOf(id), least(headOf(id), precedingSequence(begin, id)));
   const before = isOffset ? await positionsAt(skipped) : from;
   const after = (id: string) => {
     const passed = isMore ? least(headOf(id), passedSequence(end, id)) : headOf(id);
     return greatest(startOf(id), greatest(passed, last.get(id)?.sequence ?? 0n));
   };
   return { before, after: await positionsAt(after) };
+}
+
+function positionsOf(event: Position | undefined): LogPositions {
+  return new Map(event ? [[event.organizationId, logPositionOf(event)]] : []);
+}
+
+/**
+ * The ends of a page whose next portion has these: forward it ends where the portion does and begins where its first event
+ * was found, backward the other way round.
+ */
+export function joinedEnds(
+  page: Pick<LogPage, 'before' | 'after'>,
+  portion: Pick<LogPage, 'before' | 'after'>,
+  { backward, isEmpty }: { backward: boolean; isEmpty: boolean },
+): Pick<LogPage, 'before' | 'after'> {
+  if (backward) return { before: portion.before, after: page.after };
+  return { before: isEmpty ? portion.before : page.before, after: portion.after };
 }
 
 /** The last sequence of an organization before an event, in the order of sequence and organization. */

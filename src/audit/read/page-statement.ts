@@ -53,27 +53,38 @@ export function pageStatement(request: PageRequest): Statement {
   const order = orderBy(request.sort, 'e');
   const limit = values.bind(request.limit, 'bigint');
   const offset = values.bind(request.offset, 'bigint');
-  const { organizations } = request;
-  let page: string;
-  if (organizations === '*' && request.sort.field === 'timestamp') {
-    page = `SELECT * FROM audit_event e ${where(conditions(request, values))}
-            ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
-  } else if (organizations !== '*' && organizations.length === 1) {
-    const own = ownConditions(organizations[0] ?? '', request, values);
-    page = `SELECT * FROM audit_event e ${where([...own, ...conditions(request, values)])}
-            ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
-  } else {
-    const { source, conditions: own } =
-      organizations === '*'
-        ? { source: 'audit_organization AS o', conditions: [SAME_ORGANIZATION] }
-        : organizationsSource(organizations, request, values);
-    page = `SELECT e.* FROM ${source} CROSS JOIN LATERAL (
-              SELECT * FROM audit_event e ${where([...own, ...conditions(request, values)])}
+  const { source, own } = sourceOf(request, values);
+  const among = where([...own, ...conditions(request, values)]);
+  const page = source
+    ? `SELECT e.* FROM ${source} CROSS JOIN LATERAL (
+              SELECT * FROM audit_event e ${among}
               ORDER BY ${order} LIMIT ${limit} + ${offset}
-            ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
-  }
+            ) e ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`
+    : `SELECT * FROM audit_event e ${among}
+            ORDER BY ${order} LIMIT ${limit} OFFSET ${offset}`;
   const text = `SELECT ${EVENT_JSON} FROM (${page}) e ORDER BY ${order}`;
   return { ...preparedName(request, text), text, values: values.list };
+}
+
+/** Where the events `e` of a list are read: of each row `o` of a source by itself, or at once. */
+interface Source {
+  source?: string;
+  own: string[];
+}
+
+export function sourceOf(
+  request: Pick<PageRequest, 'organizations' | 'positions' | 'sort'>,
+  values: Values,
+): Source {
+  const { organizations, sort } = request;
+  if (organizations === '*') {
+    if (sort.field === 'timestamp') return { own: [] };
+    return { source: 'audit_organization AS o', own: [SAME_ORGANIZATION] };
+  }
+  const [only, ...more] = organizations;
+  if (only !== undefined && more.length === 0) return { own: ownConditions(only, request, values) };
+  const { source, conditions: own } = organizationsSource(organizations, request, values);
+  return { source, own };
 }
 
 const SAME_ORGANIZATION = 'e.organization_id = o.organization_id COLLATE "C"';
@@ -150,7 +161,7 @@ export function conditions(
 }
 
 /** The part of a list in its order: times, and the position after which it begins. */
-function rangeConditions(
+export function rangeConditions(
   request: Omit<PageRequest, 'organizations' | 'limit' | 'offset'>,
   values: Values,
 ): string[] {

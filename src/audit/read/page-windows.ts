@@ -30,9 +30,14 @@ const NARROW_MONTHS = 2;
 export class PageWindows {
   private readonly months = new LRUCache<string, number>({ max: MAX_LISTS });
 
+  /** Months that the last page of this list covered, beside its first. */
+  covered(request: PageRequest): number {
+    return this.months.get(keyOf(request)) ?? 0;
+  }
+
   of(request: PageRequest): PageWindow[] {
     const begin = beginOf(request);
-    const covered = this.months.get(keyOf(request)) ?? 0;
+    const covered = this.covered(request);
     if (begin === undefined || covered === Infinity) return [{}];
     const isNarrow = covered <= NARROW_MONTHS;
     // The cursor's month bounds the first window: nothing before it belongs to the page.
@@ -62,7 +67,8 @@ export class PageWindows {
   }
 }
 
-function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefined {
+/** The month in which a list by time begins, where that is known. */
+export function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefined {
   if (sort.field !== 'timestamp' || offset > 0) return undefined;
   if (after) return monthOf(after.timestamp);
   if (sort.direction === 'asc') {
@@ -77,7 +83,7 @@ function beginOf({ sort, after, filter, offset }: PageRequest): Month | undefine
   return monthOf(formatInstant(newest));
 }
 
-function startOf(month: Month): string {
+export function startOf(month: Month): string {
   return `${month}-01T00:00:00.000000Z`;
 }
 

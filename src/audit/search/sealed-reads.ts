@@ -9,7 +9,6 @@ import {
   orderBy,
   organizationsSource,
   type PageRequest,
-  pageStatement,
   type Statement,
   where,
 } from '../read/page-statement';
@@ -23,7 +22,6 @@ import {
   prepared,
   type SealedRequest,
   sealedRows,
-  sealedStatement,
 } from './sealed-statement';
 
 /** Beyond, one walk through all is cheaper: a probe of 84 months takes a quarter of a millisecond. */
@@ -47,6 +45,12 @@ export interface SealedPlan {
   by: IndexedFilter;
   /** In the list's order: disjoint, and all of time. */
   segments: readonly Segment[];
+}
+
+/** A part of a list by time: read with a statement by index (`by`, `ranges`), or walked. */
+export interface SealedPart extends Pick<Segment, 'lowerMs' | 'upperMs'> {
+  by?: IndexedFilter;
+  ranges?: readonly SealedRange[];
 }
 
 /** Reads of lists with a filter that an index serves (docs/adr/0059). */
@@ -102,25 +106,38 @@ export class SealedReads {
   }
 
   /**
-   * Reads a page of a list, or undefined where no index serves it.
+   * The parts of a list by time, in its order: disjoint, and all of time. Undefined where no index serves the list.
+   */
+  async parts(
+    client: PoolClient,
+    request: Pick<PageRequest, 'organizations' | 'filter' | 'sort'>,
+  ): Promise<SealedPart[] | undefined> {
+    const plan = await this.plan(client, request);
+    if (!plan) return undefined;
+    const { direction } = request.sort;
+    return plan.segments.flatMap(({ sealed, ...bounds }): SealedPart[] =>
+      sealed
+        ? runsOf(sealed, direction).map((ranges) => ({ ...spanOf(ranges), by: plan.by, ranges }))
+        : [bounds],
+    );
+  }
+
+  /**
+   * Reads a page of a list by sequence, or undefined where no index serves it, or where it has too many matches.
    * @param rowsOf runs a statement of which the first column is the JSON text of an event, or null.
    */
-  async findPage(
+  async findSorted(
     client: PoolClient,
     request: PageRequest,
     rowsOf: (statement: Statement) => Promise<(string | null)[]>,
   ): Promise<string[] | undefined> {
-    const { organizations, sort, limit, offset } = request;
+    const { organizations, limit, offset } = request;
     // The events before an offset are read and thrown away: a walk is better where they are many.
     if (organizations === '*' || limit + offset > SORTED_MATCHES) return undefined;
     const plan = await this.plan(client, request);
     if (!plan) return undefined;
     const all = { ...request, organizations, offset: 0, limit: limit + offset };
-    const found =
-      sort.field === 'sequence'
-        ? await sortedPage(all, plan, rowsOf)
-        : await orderedPage(all, plan, rowsOf);
-    return found?.slice(offset);
+    return (await sortedPage(all, plan, rowsOf))?.slice(offset);
   }
 
   /** Counts the events of a list up to TOTAL_EXACT_UP_TO + 1; undefined where no index serves it. */
@@ -166,37 +183,6 @@ export class SealedReads {
 
 type NamedRequest = PageRequest & { organizations: readonly string[] };
 type RowsOf = (statement: Statement) => Promise<(string | null)[]>;
-
-/** Segment by segment, until the page is full. */
-async function orderedPage(
-  request: NamedRequest,
-  { by, segments }: SealedPlan,
-  rowsOf: RowsOf,
-): Promise<string[]> {
-  const { limit, sort } = request;
-  const found: string[] = [];
-  for (const { lowerMs, upperMs, sealed } of segments) {
-    const window = windowOf(lowerMs, upperMs);
-    const read = (left: number): Statement[] =>
-      sealed
-        ? runsOf(sealed, sort.direction).map((ranges) =>
-            sealedStatement({ ...request, by, ranges }, left),
-          )
-        : [walkStatement({ ...request, ...window, isNarrow: true, limit: left })];
-    for (const statement of read(limit)) {
-      const rows = await rowsOf(statement);
-      found.push(...rows.flatMap((json) => (json === null ? [] : [json])));
-      if (found.length >= limit) return found.slice(0, limit);
-    }
-  }
-  return found;
-}
-
-/** Of a part of time that the seals leave, so that its bounds change no faster than they do. */
-function walkStatement(request: PageRequest): Statement {
-  const { text, values } = pageStatement(request);
-  return prepared(text, values, request.from === undefined && request.to === undefined);
-}
 
 /** Bounds of a segment; as literals they leave no other partitions to plan. */
 function windowOf(lowerMs: number, upperMs: number): { from?: string; to?: string } {
@@ -266,6 +252,10 @@ export function segmentsOf(ranges: readonly SealedRange[], direction: 'asc' | 'd
   }
   if (atMs < Infinity) segments.push({ lowerMs: atMs, upperMs: Infinity });
   return direction === 'asc' ? segments : segments.reverse();
+}
+
+function spanOf(ranges: readonly SealedRange[]): Pick<Segment, 'lowerMs' | 'upperMs'> {
+  return { lowerMs: ranges[0]?.lowerMs ?? -Infinity, upperMs: ranges.at(-1)?.upperMs ?? Infinity };
 }
 
 /** Whole partitions and partial ranges have statements of their own, as those of partial ones change with each seal. */

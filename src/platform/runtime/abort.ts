@@ -6,6 +6,19 @@ export function abortReason(signal: AbortSignal): Error {
   return reason instanceof Error ? reason : new Error(String(reason));
 }
 
+const DEADLINE = Symbol('deadline');
+type Timed = AbortSignal & { [DEADLINE]?: () => number };
+
+/** Notes when a signal aborts at the latest, on the clock of performance.now(): work may end before, with a part. */
+export function attachDeadline(signal: Timed, deadlineMs: () => number): void {
+  signal[DEADLINE] = deadlineMs;
+}
+
+/** The noted deadline; Infinity without one. */
+export function deadlineOf(signal: Timed | undefined): number {
+  return signal?.[DEADLINE]?.() ?? Infinity;
+}
+
 /**
  * Calls `listener` once on abort, at once when already aborted.
  * @returns a function that removes it: a signal may outlive thousands of waits.
@@ -127,6 +140,8 @@ export async function withDeadline<T>(
 ): Promise<T> {
   const controller = new AbortController();
   attachSpans(controller.signal, spansOf(signal));
+  const ownMs = performance.now() + timeoutMs;
+  attachDeadline(controller.signal, () => Math.min(ownMs, deadlineOf(signal)));
   const timer = setTimeout(() => controller.abort(late()), timeoutMs).unref();
   const removeListener = onAbort(signal, () => controller.abort(signal?.reason));
   try {

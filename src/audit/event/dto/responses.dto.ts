@@ -100,6 +100,10 @@ export const RESUME_CURSOR =
   '`sequence` (up to 100 organizations) each event that is recorded later comes exactly once, in the order of recording, ' +
   'whatever its timestamp. By `timestamp` it is a moment: an event that is recorded later with an earlier timestamp does not come.';
 
+export const PARTIAL_PAGE =
+  'True when the time for a search (READ_BUDGET_MS) was over before the page was full or the list at its end: the page has ' +
+  'the events found so far, perhaps none, and its cursor goes on where the search ended. Pages put together this way are the whole list.';
+
 /** The part of a list that a page covers. */
 export class PageInfoDto {
   @ApiInteger(50)
@@ -111,10 +115,15 @@ export class PageInfoDto {
   @ApiInteger(128, 'Only with include_total.', { required: false })
   total?: number;
 
-  @ApiBoolean(true, 'Only with include_total: false above 10 000, when `total` is a lower bound.', {
-    required: false,
-  })
+  @ApiBoolean(
+    true,
+    'Only with include_total: false above 10 000, or when the time for the count was over: `total` is a lower bound.',
+    { required: false },
+  )
   totalIsExact?: boolean;
+
+  @ApiBoolean(true, PARTIAL_PAGE, { required: false })
+  partial?: true;
 
   @ApiBoolean(true)
   hasNext!: boolean;
