@@ -464,6 +464,11 @@ interface PageInfo {
 	total?: number;
 	/** False when `total` is a lower bound. */
 	totalIsExact?: boolean;
+	/**
+	 * True when the time for a read ended before the page was full or the list at its end: the page has what was found, and
+	 * its cursor goes on where the search ended. Absent on other pages.
+	 */
+	partial?: true;
 	hasNext: boolean;
 	hasPrevious: boolean;
 	nextCursor?: string;

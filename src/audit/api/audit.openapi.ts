@@ -123,6 +123,20 @@ const PAGES = {
       },
     },
   },
+  partial: {
+    summary: 'A part of a page: the time for the search was over',
+    value: {
+      data: [],
+      pagination: {
+        limit: 50,
+        hasNext: true,
+        hasPrevious: true,
+        partial: true,
+        nextCursor: CURSOR,
+        previousCursor: CURSOR,
+      },
+    },
+  },
   last: {
     summary: 'The last page of an ascending list',
     value: {
@@ -298,7 +312,9 @@ export const FIND_PAGE: OperationDescription = {
     'A page of the events of your organizations, newest first unless asked otherwise. Go on with `nextCursor` or ' +
     'the `Link` header; `offset` and `cursor` exclude each other. To poll, sort ascending by `sequence` and come back to ' +
     'the last page with its `resumeCursor`. A page has at most 32 MiB: of events with large ' +
-    '`metadata` or `changes` ask for fewer at once, or export them.',
+    '`metadata` or `changes` ask for fewer at once, or export them.\n\nA search for events of a rare value looks at many others. When its ' +
+    'time is over (READ_BUDGET_MS, 5 seconds unless configured) the page has what was found so far, perhaps nothing, with `partial`, and ' +
+    '`nextCursor` goes on where the search ended: pages put together this way are the whole list.',
   requestHeaders: CACHED_READ.requestHeaders,
   responses: {
     200: {
