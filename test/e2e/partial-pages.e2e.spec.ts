@@ -319,7 +319,7 @@ describe('a partial page', () => {
 
   it('has cursors that are refused as others when changed, or for another reader or filter', async () => {
     readFew(3);
-    const { nextCursor: cursor } = (await page(token, query)).json.pagination;
+    const cursor = String((await page(token, query)).json.pagination.nextCursor);
     const refused = async (who: string, changed: Query) => {
       const parameters = new URLSearchParams({ ...query, cursor, ...changed }).toString();
       expectProblem(await service.get(`${EVENTS}?${parameters}`, who), 400, 'INVALID_CURSOR');
@@ -427,7 +427,11 @@ describe('a long read', () => {
   const path = `${EVENTS}?actions=none`;
 
   it('gives up its permits after the first portion, and others read meanwhile', async () => {
-    Object.assign(service.provider(ReadScheduler).pace, { firstRows: 3, budgetMs: 60_000, shortMs: 0 });
+    Object.assign(service.provider(ReadScheduler).pace, {
+      firstRows: 3,
+      budgetMs: 60_000,
+      shortMs: 0,
+    });
     blockSecondPortion();
     const answer = service.get(path, token, { 'cache-control': 'no-cache' });
     await until(isBlocked);
@@ -438,7 +442,11 @@ describe('a long read', () => {
   });
 
   it('is cancelled in PostgreSQL when its client leaves', async () => {
-    Object.assign(service.provider(ReadScheduler).pace, { firstRows: 3, budgetMs: 60_000, shortMs: 0 });
+    Object.assign(service.provider(ReadScheduler).pace, {
+      firstRows: 3,
+      budgetMs: 60_000,
+      shortMs: 0,
+    });
     blockSecondPortion();
     const controller = new AbortController();
     const gone = fetch(`${service.url}${path}&limit=9`, {
@@ -453,7 +461,11 @@ describe('a long read', () => {
   });
 
   it('whose portion does not end in time has what it found before, and nothing runs on', async () => {
-    Object.assign(service.provider(ReadScheduler).pace, { firstRows: 3, budgetMs: 300, shortMs: 0 });
+    Object.assign(service.provider(ReadScheduler).pace, {
+      firstRows: 3,
+      budgetMs: 300,
+      shortMs: 0,
+    });
     blockSecondPortion();
     const { status, json } = await service.get(`${path}&limit=8`, token);
     expect(status).toBe(200);

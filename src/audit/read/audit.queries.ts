@@ -33,6 +33,7 @@ import {
   findStoredLogs,
   type ForeignPositions,
   logPositionOf,
+  type LogPositions,
   NOTHING_FOREIGN,
   notYetPrimary,
   type Position,
@@ -46,6 +47,8 @@ export const HELD_PAGE_BYTES = 2 * 1024 * 1024;
 
 /** Divisor of a page's limit after it was too large: PostgreSQL has sent all of it by then. */
 export const TOO_LARGE_DIVISOR = 8;
+
+const NOWHERE: LogPositions = new Map();
 
 /** Shorter texts are counted by characters: their bytes are at most three times as many. */
 const SHORT_TEXT = 1024;
@@ -227,7 +230,7 @@ export class AuditQueries {
     const { backward, limit, organizations } = request;
     const found = new FoundTexts(pageOfLog(request));
     let from = request.from;
-    let ends: Pick<LogPage, 'before' | 'after'> = { before: undefined, after: from ?? new Map() };
+    let ends: Pick<LogPage, 'before' | 'after'> = { before: undefined, after: from ?? NOWHERE };
     type Find = (client: PoolClient, page: PortionRequest) => Promise<Portion | undefined>;
     const readBy = (find: Find) => (own?: AbortSignal) =>
       this.readChecked(organizations, own, async (client) => {
@@ -254,7 +257,7 @@ export class AuditQueries {
       const texts = await this.findSorted(client, page, limits, found);
       return texts && { texts, skipped: page.offset };
     });
-    let isPartial = false;
+    let isPartial: boolean;
     for (let reads = 0; ; reads += 1) {
       const part =
         reads === 0

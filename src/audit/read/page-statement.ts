@@ -216,10 +216,15 @@ function preparedName(
   text: string,
 ): Pick<Statement, 'name' | 'group'> {
   if (isFiltered(filter)) return {};
+  return { name: nameOf(text), group: isNarrow ? NARROW_PAGES : WIDE_PAGES };
+}
+
+/** The name of a statement of a list with this text. */
+export function nameOf(text: string): string {
   let name = names.get(text);
   if (name === undefined) {
     name = `audit-page-${createHash('sha1').update(text).digest('base64url')}`;
     names.set(text, name);
   }
-  return { name, group: isNarrow ? NARROW_PAGES : WIDE_PAGES };
+  return name;
 }

@@ -1,7 +1,9 @@
 import type { AuditEventSort } from '../event/audit-event-filter';
 import { EVENT_JSON, instantText } from '../event/audit.statements';
 import { matchConditions } from './filter-conditions';
+import type { StatementGroup } from '../../platform/database/statement-names';
 import {
+  nameOf,
   orderBy,
   type PageRequest,
   rangeConditions,
@@ -16,6 +18,12 @@ export interface PortionRequest extends PageRequest {
   /** Rows of each organization that are looked at, in the order of the list. */
   rows: number;
 }
+
+/**
+ * Portions of a search are planned once: over all partitions that takes as long as looking at 10 000 rows. Clients choose the
+ * filters and the months.
+ */
+const PORTIONS: StatementGroup = { name: 'portions', max: 8 };
 
 /** One row of a portion, in the order of the list. */
 export type PortionRow = [
@@ -68,7 +76,7 @@ export function portionStatement(request: PortionRequest): Statement {
     SELECT e.*, NULL::timestamptz AS end_timestamp, NULL::uuid AS end_id, NULL::text COLLATE "C" AS end_organization_id,
       NULL::bigint AS end_sequence FROM found e
     UNION ALL
-    SELECT n.*, k.timestamp, k.id, k.organization_id, k.sequence FROM (${end}) k LEFT JOIN audit_event n ON false
+    SELECT (NULL::audit_event).*, k.timestamp, k.id, k.organization_id, k.sequence FROM (${end}) k
     WHERE (SELECT count(*) FROM found) < ${limit} + ${offset}`;
   const rows = source ? `SELECT e.* FROM ${source} CROSS JOIN LATERAL (${found}) e` : found;
   const isEnd = 'e.end_organization_id IS NOT NULL';
@@ -86,7 +94,7 @@ export function portionStatement(request: PortionRequest): Statement {
       SELECT * FROM (SELECT e.*, ${place} AS place FROM (${rows}) e) e WHERE ${isTaken}
       ORDER BY ${order} LIMIT ${limit}
     ) e ORDER BY ${order}`;
-  return { text, values: values.list };
+  return { name: nameOf(text), group: PORTIONS, text, values: values.list };
 }
 
 /**
@@ -106,7 +114,7 @@ export function portionCountStatement(request: PortionRequest): Statement {
   const counted = ofEach(`SELECT e.id FROM (${walk}) e WHERE ${match} AND ${isWithin}`);
   const text = `WITH reached AS MATERIALIZED (${ends})
     SELECT (SELECT count(*)::text FROM (${counted}) c), (SELECT ${endJson('e')} FROM reached e)`;
-  return { text, values: values.list };
+  return { name: nameOf(text), group: PORTIONS, text, values: values.list };
 }
 
 /** Statements over the rows of one organization, or of all at once, in the list's order: all, and the key of the last. */
