@@ -9,7 +9,7 @@ const PORTION_MS = 100;
 /** Time after which a read is a long one. */
 export const SHORT_MS = 50;
 /** Bounds of how much longer or shorter a portion is than the one before it. */
-const [MAX_GROWTH, MAX_SHRINKAGE] = [4, 8];
+const [MAX_GROWTH, MAX_SHRINKAGE] = [8, 8];
 /** Time for a search by index alone, which then is given up. */
 const ATTEMPT_MS = 250;
 /** Time after its end that a read's last portion may take. */
@@ -73,7 +73,8 @@ export class ReadPace {
 
   /** Adapts the rows of the next portion to the time of the last one. */
   note(tookMs: number): void {
-    const factor = PORTION_MS / Math.max(tookMs, 0.1);
+    const wantedMs = Math.max(1, Math.min(PORTION_MS, this.leftMs / 2));
+    const factor = wantedMs / Math.max(tookMs, 0.1);
     const bounded = Math.min(MAX_GROWTH, Math.max(1 / MAX_SHRINKAGE, factor));
     this.rows = Math.max(this.options.firstRows, Math.ceil(this.rows * bounded));
   }
@@ -92,16 +93,9 @@ export class ReadPace {
     if (signal?.aborted) throw abortReason(signal);
     if (leftMs <= 0) return undefined;
     const late = new AppError('REQUEST_TIMEOUT', 'The time of this attempt is over.');
-    const timeoutMs = Math.min(ATTEMPT_MS, leftMs);
-    const deadline = { timeoutMs, late: () => late, ...(signal ? { signal } : {}) };
-    try {
-      return await withDeadline(deadline, (own) =>
-        this.isLong ? this.next(() => work(own)) : work(own),
-      );
-    } catch (error) {
-      if (error === late) return undefined;
-      throw error;
-    }
+    return this.within(Math.min(ATTEMPT_MS, leftMs), late, (own) =>
+      this.isLong ? this.next(() => work(own)) : work(own),
+    );
   }
 
   /**
@@ -113,25 +107,36 @@ export class ReadPace {
     if (this.signal?.aborted) throw abortReason(this.signal);
     if (this.leftMs <= 0) return undefined;
     const { turns, shortMs = SHORT_MS } = this.options;
-    if (!turns) return work(this.signal);
-    if (!this.isLong) {
-      if (performance.now() - this.startedMs < shortMs) return work(this.signal);
+    if (turns && !this.isLong && performance.now() - this.startedMs >= shortMs) {
       turns.release();
+      this.isLong = true;
     }
-    this.isLong = true;
     const late = new AppError('REQUEST_TIMEOUT', 'The time of this read is over.');
-    const { signal } = this;
-    const deadline = {
-      timeoutMs: this.leftMs + GRACE_MS,
-      late: () => late,
-      ...(signal ? { signal } : {}),
-    };
-    try {
-      return await withDeadline(deadline, (own) =>
-        turns.run({ ...turns.request, signal: own }, async () =>
-          this.leftMs > 0 ? work(own) : undefined,
-        ),
+    return this.within(this.portionMs, late, (own) => {
+      if (!turns || !this.isLong) return work(own);
+      return turns.run({ ...turns.request, signal: own }, async () =>
+        this.leftMs > 0 ? work(own) : undefined,
       );
+    });
+  }
+
+  /** Time after which a portion is given up: a while after the read's end, but before the deadline. */
+  private get portionMs(): number {
+    const nowMs = performance.now();
+    const untilDeadlineMs = deadlineOf(this.signal) - this.reservedMs / 2 - nowMs;
+    return Math.min(this.endMs + GRACE_MS - nowMs, untilDeadlineMs);
+  }
+
+  private async within<T>(
+    timeoutMs: number,
+    late: AppError,
+    work: (own?: AbortSignal) => Promise<T | undefined>,
+  ): Promise<T | undefined> {
+    const { signal } = this;
+    if (timeoutMs === Infinity) return work(signal);
+    const deadline = { timeoutMs, late: () => late, ...(signal ? { signal } : {}) };
+    try {
+      return await withDeadline(deadline, work);
     } catch (error) {
       if (error === late) return undefined;
       if (error instanceof AppError && NO_TURN.has(error.code)) return undefined;
