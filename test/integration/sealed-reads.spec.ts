@@ -176,7 +176,9 @@ describe('reads through sealed indexes', () => {
       const list = { organizations: ORGANIZATIONS, filter, sort: order, limit: 1, offset: 0 };
       const keys: string[] = [];
       for (let after: Position | undefined; ;) {
-        const [next] = await replicas.one.queries.findPage({
+        const {
+          texts: [next],
+        } = await replicas.one.queries.findPage({
           ...list,
           ...(after ? { after } : {}),
         });
