@@ -10,7 +10,7 @@
 --   maintenance  member of the owner: partitions, retention,     one replica without clients
 --                VACUUM, ANALYZE, REINDEX, expired rows
 --   server       serves requests: SELECT and INSERT, UPDATE of   all other replicas
---                head rows and client ids; no UPDATE, DELETE,
+--                head rows, client ids and schemas; no UPDATE, DELETE,
 --                TRUNCATE or DROP of events
 --
 -- Passwords are not set here: \password audit_owner, and so on. docs/operations.md, "Three roles", has the rest.
@@ -64,6 +64,8 @@ FROM (VALUES
   ('idempotency_record', 'SELECT, INSERT'),
   ('idempotency_key', 'SELECT, INSERT'), -- of earlier versions
   ('access_ticket', 'SELECT, INSERT, DELETE'),
+  ('audit_schema', 'SELECT, INSERT, UPDATE'),
+  ('audit_schema_setting', 'SELECT, INSERT, UPDATE'),
   ('service_secret', 'SELECT'),
   ('migrations', 'SELECT')
 ) AS t (name, privileges)
@@ -80,7 +82,7 @@ COMMIT;
 SELECT string_agg(format('ALTER TABLE %I.%I OWNER TO %I;', n.nspname, c.relname, :'owner'), E'\n' ORDER BY c.relname) AS "othersOwn"
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = :'schema' AND c.relkind IN ('r', 'p') AND c.relowner <> to_regrole(quote_ident(:'owner'))
-  AND (c.relname IN ('audit_event', 'audit_organization', 'audit_client_event_id', 'idempotency_record', 'idempotency_key', 'access_ticket', 'service_secret', 'migrations')
+  AND (c.relname IN ('audit_event', 'audit_organization', 'audit_client_event_id', 'idempotency_record', 'idempotency_key', 'access_ticket', 'audit_schema', 'audit_schema_setting', 'service_secret', 'migrations')
     OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(format('%I.audit_event', :'schema')))) \gset
 \if :{?othersOwn}
   \echo 'Tables of another owner, which these roles can neither migrate nor maintain:'

@@ -10,6 +10,8 @@ const TABLES = [
   'audit_client_event_id',
   'audit_event',
   'audit_organization',
+  'audit_schema',
+  'audit_schema_setting',
   'idempotency_record',
   'service_secret',
 ];

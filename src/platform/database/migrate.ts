@@ -13,6 +13,7 @@ import { FullerEvent1764600000000 } from './migrations/1764600000000-fuller-even
 import { IdempotencyRecord1764700000000 } from './migrations/1764700000000-idempotency-record';
 import { SearchFunctions1765100000000 } from './migrations/1765100000000-search-functions';
 import { TargetHashes1765200000000 } from './migrations/1765200000000-target-hashes';
+import { EventSchemas1765300000000 } from './migrations/1765300000000-event-schemas';
 
 /** Advisory lock key: "audt" in ASCII. */
 const MIGRATION_LOCK = 0x61756474;
@@ -33,6 +34,7 @@ export const MIGRATIONS = [
   IdempotencyRecord1764700000000,
   SearchFunctions1765100000000,
   TargetHashes1765200000000,
+  EventSchemas1765300000000,
 ];
 
 /**

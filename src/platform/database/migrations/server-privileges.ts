@@ -9,6 +9,8 @@ export const SERVER_PRIVILEGES = {
     idempotency_record: ['SELECT', 'INSERT'],
     idempotency_key: ['SELECT', 'INSERT'], // the view of earlier versions
     access_ticket: ['SELECT', 'INSERT', 'DELETE'],
+    audit_schema: ['SELECT', 'INSERT', 'UPDATE'],
+    audit_schema_setting: ['SELECT', 'INSERT', 'UPDATE'],
     service_secret: ['SELECT'],
     migrations: ['SELECT'],
   },
