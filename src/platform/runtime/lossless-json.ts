@@ -203,6 +203,32 @@ export function hasExactNumbers(value: object): boolean {
   return shadows.has(value);
 }
 
+/** The texts of numbers that a double changes, by the object or list that holds them and their key in it. */
+export interface InexactNumbers {
+  textAt(holder: object, key: string | number): string | undefined;
+}
+
+/** Those of an object or list from `parseExactJson`, itself and all within; undefined where there are none. */
+export function inexactNumbersOf(value: object): InexactNumbers | undefined {
+  const shadow = shadows.get(value);
+  if (!shadow) return undefined;
+  const pairs = new Map([[value, shadow]]);
+  for (const [left, right] of pairs) {
+    for (const key of Object.keys(left)) {
+      const [inner, itsShadow] = [memberOf(left, key), memberOf(right, key)];
+      if (typeof inner !== 'object' || inner === null) continue;
+      if (typeof itsShadow === 'object' && itsShadow !== null) pairs.set(inner, itsShadow);
+    }
+  }
+  return {
+    textAt: (holder, key) => {
+      const text = memberOf(pairs.get(holder), String(key));
+      const isPlaceholder = typeof text === 'string' && text.startsWith(UNESCAPED_PLACEHOLDER);
+      return isPlaceholder ? text.slice(UNESCAPED_PLACEHOLDER.length) : undefined;
+    },
+  };
+}
+
 /** Half a million parts at once take several times the memory of the text. */
 const PARTS_AT_ONCE = 10_000;
 

@@ -1,0 +1,344 @@
+import {
+  _,
+  Ajv2020,
+  type CodeKeywordDefinition,
+  type ErrorObject,
+  type FuncKeywordDefinition,
+  type KeywordDefinition,
+  type ValidateFunction,
+} from 'ajv/dist/2020';
+import type { DataValidationCxt } from 'ajv/dist/types';
+import type { FieldError } from '../../platform/errors/app-error';
+import type { InexactNumbers } from '../../platform/runtime/lossless-json';
+import { memberPath } from '../../validation/constraints';
+import { compareDecimals, decimalOf, isIntegral, isMultiple } from './decimal';
+import { canonicalText, numberTextAt } from './json-literal';
+import { Pattern } from './pattern';
+import {
+  type Bound,
+  BRANCHES,
+  type Literal,
+  type Schema,
+  SINGLE_SUBSCHEMAS,
+  SIZE_BOUNDS,
+  subschemasOf,
+} from './schema-document';
+
+/** Faults of one event that are named: those of the branches of `anyOf` come together. */
+const MAX_FAULTS = 20;
+/** Characters of allowed values in a message. */
+const MAX_VALUES_CHARACTERS = 200;
+
+/** Checks of the search for faults, after which it ends without one: each branch that fails is an object. */
+const MAX_CHECKS = 50_000;
+
+/** A value with its place in the object or list around it. */
+type Check = (
+  value: unknown,
+  holder: object,
+  key: string | number,
+  inexact: InexactNumbers | undefined,
+) => boolean;
+
+interface Operand {
+  check: Check;
+  message: string;
+}
+
+/** Numbers of the value being checked that a double changes: checks are synchronous. */
+let inexactNow: InexactNumbers | undefined;
+let checksLeft = 0;
+
+class TooManyChecks extends Error {}
+
+/**
+ * A schema as functions that ajv has compiled. Events that match, most of them, make no objects; for the others a second
+ * function finds the first fault (`allErrors` would collect one for each of 130 000 elements).
+ */
+export class CompiledSchema {
+  private readonly isValid: (value: object) => boolean;
+  private explain: ValidateFunction | undefined;
+
+  constructor(private readonly schema: Schema) {
+    // ajv makes no errors within `not`.
+    this.isValid = newAjv(schema, QUICK_CHECK).compile({ not: { not: toAjv(schema) } });
+  }
+
+  /** Undefined for a valid value. Paths are such as `metadata.tags[0]`. */
+  faultsOf(value: object, inexact?: InexactNumbers): FieldError[] | undefined {
+    inexactNow = inexact;
+    try {
+      return this.isValid(value) ? undefined : this.explained(value);
+    } finally {
+      inexactNow = undefined;
+    }
+  }
+
+  private explained(value: object): FieldError[] {
+    this.explain ??= newAjv(this.schema, EXPLAINED_CHECK).compile(toAjv(this.schema));
+    checksLeft = MAX_CHECKS;
+    try {
+      this.explain(value);
+    } catch (error) {
+      if (!(error instanceof TooManyChecks)) throw error;
+      return [
+        { path: '', message: 'does not match; where is not said, as it would take too long' },
+      ];
+    }
+    const errors = this.explain.errors ?? [];
+    this.explain.errors = null; // refers to parts of the value
+    return errors.slice(0, MAX_FAULTS).map((error) => fieldErrorOf(error, value));
+  }
+}
+
+/** An instance for each function: its scope keeps what it has compiled, and is freed with the schema. */
+function newAjv(schema: Schema, check: KeywordDefinition): Ajv2020 {
+  const ajv = new Ajv2020({
+    meta: false,
+    validateSchema: false,
+    validateFormats: false,
+    addUsedSchema: false,
+    strict: false,
+    logger: false,
+    // `1e400` is a number, which a double has as Infinity; what it is is decided by its text.
+    strictNumbers: false,
+    // Names of members are the client's: `constructor` is missing unless it was sent.
+    ownProperties: namesPrototypeMember(schema),
+    code: { regExp: Object.assign((text: string) => new Pattern(text), { code: '' }) },
+  });
+  return ajv.addKeyword(check);
+}
+
+const CHECKS = 'auditChecks';
+
+/** The keyword for what ajv does not decide exactly; its operands are functions. */
+const QUICK_CHECK: CodeKeywordDefinition = {
+  keyword: CHECKS,
+  schemaType: 'array',
+  code: (context) => {
+    const { gen, data, it } = context;
+    const operands = context.schema as Operand[];
+    if (operands.length === 0) return;
+    const ref = (value: unknown, holder: object, key: string | number): boolean =>
+      operands.every(({ check }) => check(value, holder, key, inexactNow));
+    const called = gen.scopeValue('func', { ref });
+    context.fail(_`!${called}(${data}, ${it.parentData}, ${it.parentDataProperty})`);
+  },
+};
+
+const EXPLAINED_CHECK: FuncKeywordDefinition = {
+  keyword: CHECKS,
+  schemaType: 'array',
+  errors: true,
+  compile: (operands: Operand[]) => {
+    const validate = (value: unknown, at?: DataValidationCxt): boolean => {
+      if (!at) return true;
+      checksLeft -= 1;
+      if (checksLeft < 0) throw new TooManyChecks();
+      const failed = operands.find(
+        ({ check }) => !check(value, at.parentData as object, at.parentDataProperty, inexactNow),
+      );
+      if (!failed) return true;
+      (validate as { errors?: Partial<ErrorObject>[] }).errors = [
+        { keyword: CHECKS, message: failed.message, params: {} },
+      ];
+      return false;
+    };
+    return validate;
+  },
+};
+
+/** The schema for ajv, whose own keywords are those that need no number and no equality of values. */
+function toAjv(schema: Schema): object | boolean {
+  if (schema.isNever) return false;
+  const members: [string, unknown][] = [];
+  const checks: Operand[] = [];
+  const add = (name: string, value: unknown) => members.push([name, value]);
+
+  if (schema.types) {
+    const isInteger = schema.types.has('integer');
+    add(
+      'type',
+      [...schema.types].map((name) => (name === 'integer' ? 'number' : name)),
+    );
+    if (isInteger) checks.push({ check: checkInteger, message: 'must be integer' });
+  }
+  if (schema.values) {
+    const literals = schema.values.map(({ value }) => value);
+    // Of these ajv's comparison is the same.
+    if (literals.length > 0 && literals.every(isPlainLiteral)) add('enum', literals);
+    else checks.push(valuesCheck(schema.values));
+  }
+  checks.push(...numberChecks(schema));
+  if (schema.uniqueItems) checks.push(UNIQUE_CHECK);
+  for (const name of SIZE_BOUNDS) if (schema[name] !== undefined) add(name, schema[name]);
+  if (schema.pattern) add('pattern', schema.pattern.text);
+  if (schema.required) add('required', schema.required);
+  if (schema.properties) add('properties', mapped(schema.properties, toAjv));
+  if (schema.patternProperties) {
+    add(
+      'patternProperties',
+      mapped(schema.patternProperties, (one) => toAjv(one.schema)),
+    );
+  }
+  if (schema.dependentSchemas) add('dependentSchemas', mapped(schema.dependentSchemas, toAjv));
+  if (schema.dependentRequired) {
+    add(
+      'dependentRequired',
+      mapped(schema.dependentRequired, (names) => names),
+    );
+  }
+  if (schema.prefixItems) add('prefixItems', schema.prefixItems.map(toAjv));
+  for (const name of BRANCHES) {
+    const branches = schema[name];
+    if (branches) add(name, branches.map(toAjv));
+  }
+  for (const name of SINGLE_SUBSCHEMAS) {
+    const inner = schema[name];
+    if (inner) add(name, toAjv(inner));
+  }
+  // Without operands it counts.
+  add(CHECKS, checks);
+  return Object.fromEntries(members);
+}
+
+/** True where the schema names a member that every object of JavaScript has. */
+function namesPrototypeMember(schema: Schema): boolean {
+  const names = [
+    ...(schema.required ?? []),
+    ...(schema.properties?.keys() ?? []),
+    ...(schema.dependentRequired?.keys() ?? []),
+    ...[...(schema.dependentRequired?.values() ?? [])].flat(),
+    ...(schema.dependentSchemas?.keys() ?? []),
+  ];
+  return (
+    names.some((name) => name in Object.prototype) ||
+    subschemasOf(schema).some(namesPrototypeMember)
+  );
+}
+
+function mapped<T>(map: ReadonlyMap<string, T>, change: (one: T) => unknown): object {
+  return Object.fromEntries([...map].map(([name, one]) => [name, change(one)]));
+}
+
+const isPlainLiteral = (value: unknown): boolean =>
+  typeof value === 'string' || typeof value === 'boolean' || value === null;
+
+const checkInteger: Check = (value, holder, key, inexact) => {
+  if (typeof value !== 'number') return true;
+  if (!inexact) return Number.isInteger(value);
+  return isIntegral(decimalOf(numberTextAt(value, { holder, key }, inexact)));
+};
+
+function numberChecks(schema: Schema): Operand[] {
+  const { minimum, exclusiveMinimum, maximum, exclusiveMaximum, multipleOf } = schema;
+  const operands: Operand[] = [];
+  const compared = (
+    bound: Bound | undefined,
+    words: string,
+    isAllowed: (order: number) => boolean,
+  ) => {
+    if (!bound) return;
+    const check = boundCheck(bound, isAllowed);
+    operands.push({ check, message: `must be ${words} ${bound.text}` });
+  };
+  compared(minimum, '>=', (order) => order >= 0);
+  compared(exclusiveMinimum, '>', (order) => order > 0);
+  compared(maximum, '<=', (order) => order <= 0);
+  compared(exclusiveMaximum, '<', (order) => order < 0);
+  if (multipleOf) {
+    const message = `must be multiple of ${multipleOf.text}`;
+    operands.push({ check: multipleCheck(multipleOf), message });
+  }
+  return operands;
+}
+
+/**
+ * Doubles compare as the numbers that they were written as: the shortest spellings of two doubles have their order. Where a
+ * spelling is another number, the decimals are compared.
+ */
+function boundCheck({ decimal, text }: Bound, isAllowed: (order: number) => boolean): Check {
+  const double = Number(text);
+  const isExact = String(double) === text;
+  return (value, holder, key, inexact) => {
+    if (typeof value !== 'number') return true;
+    if (isExact && !inexact) return isAllowed(value === double ? 0 : value < double ? -1 : 1);
+    const given = decimalOf(numberTextAt(value, { holder, key }, inexact));
+    return isAllowed(compareDecimals(given, decimal));
+  };
+}
+
+function multipleCheck({ decimal, text }: Bound): Check {
+  const double = Number(text);
+  const isWhole = Number.isSafeInteger(double) && isIntegral(decimal);
+  return (value, holder, key, inexact) => {
+    if (typeof value !== 'number') return true;
+    if (isWhole && !inexact && Number.isSafeInteger(value)) return value % double === 0;
+    return isMultiple(decimalOf(numberTextAt(value, { holder, key }, inexact)), decimal);
+  };
+}
+
+/** Not by ajv's comparison, which calls members `valueOf` and `toString` that a client has sent. */
+function valuesCheck(values: readonly Literal[]): Operand {
+  const texts = new Set<unknown>();
+  const others = new Set<string>();
+  for (const { value, canonical } of values) {
+    if (typeof value === 'string') texts.add(value);
+    else others.add(canonical);
+  }
+  const check: Check = (value, holder, key, inexact) => {
+    if (typeof value === 'string') return texts.has(value);
+    return others.size > 0 && others.has(canonicalText(value, { holder, key }, inexact));
+  };
+  return { check, message: allowedWords(values.map(({ canonical }) => canonical)) };
+}
+
+function allowedWords(texts: readonly string[]): string {
+  const named = texts.join(', ');
+  const shown =
+    named.length > MAX_VALUES_CHARACTERS ? `${named.slice(0, MAX_VALUES_CHARACTERS)}…` : named;
+  return texts.length === 1 ? `must be ${shown}` : `must be one of ${shown}`;
+}
+
+/** Linear, where ajv compares each two elements. */
+const UNIQUE_CHECK: Operand = {
+  message: 'must not have equal elements',
+  check: (value, _holder, _key, inexact) => {
+    if (!Array.isArray(value)) return true;
+    const seen = new Set(
+      value.map((one, key) => canonicalText(one, { holder: value, key }, inexact)),
+    );
+    return seen.size === value.length;
+  },
+};
+
+function fieldErrorOf(error: Partial<ErrorObject>, value: object): FieldError {
+  const { instancePath = '', keyword, message = 'is not allowed', params = {} } = error;
+  const path = pathOf(instancePath, value);
+  if (keyword === 'enum') {
+    const { allowedValues } = params as { allowedValues: unknown[] };
+    return { path, message: allowedWords(allowedValues.map((one) => JSON.stringify(one))) };
+  }
+  if (keyword === 'additionalProperties') {
+    const { additionalProperty } = params as { additionalProperty: string };
+    return { path: joined(path, memberPath(additionalProperty)), message: 'is not a property' };
+  }
+  if (keyword === 'false schema') return { path, message: 'is not allowed' };
+  return { path, message };
+}
+
+/** The path of a JSON Pointer in this value. */
+function pathOf(pointer: string, value: object): string {
+  let path = '';
+  let inner: unknown = value;
+  for (const token of pointer.split('/').slice(1)) {
+    const name = token.replaceAll('~1', '/').replaceAll('~0', '~');
+    path = joined(path, Array.isArray(inner) ? `[${name}]` : memberPath(name));
+    inner = (inner as Record<string, unknown> | undefined)?.[name];
+  }
+  return path;
+}
+
+function joined(path: string, step: string): string {
+  return path === '' && step.startsWith('.') ? step.slice(1) : `${path}${step}`;
+}
