@@ -24,6 +24,7 @@ declare const ERROR_TABLE: {
 	NOT_ACCEPTABLE: ErrorRow;
 	CLIENT_TIMEOUT: ErrorRow;
 	CONFLICT: ErrorRow;
+	INCOMPATIBLE_SCHEMA: ErrorRow;
 	TIMELINE_CHANGED: ErrorRow;
 	REQUEST_TOO_LARGE: ErrorRow;
 	URI_TOO_LONG: ErrorRow;

@@ -22,7 +22,7 @@ const operations = Object.entries(paths).flatMap(([path, item]) =>
 
 /** The part of a name before its first capital. */
 const VERB =
-  /^(create|get|list|export|follow|ingest|invalidate|warm|optimize|scrape)(Up)?[A-Z][A-Za-z]+$/;
+  /^(create|get|list|export|follow|ingest|invalidate|warm|optimize|scrape|register|withdraw|set)(Up)?[A-Z][A-Za-z]+$/;
 
 /** The file that generators of clients read; `npm run openapi -- --check` compares it with the service. */
 describe('docs/openapi.json for generators of clients', () => {

@@ -31,6 +31,7 @@ export function openApiDocument(app: INestApplication): OpenAPIObject {
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addServer('/', 'This service')
     .addTag('audit events', 'Recording and reading audit events.')
+    .addTag('schemas', 'What events of an action have to look like.')
     .addTag('authentication', 'Tickets for browsers.')
     .addTag('performance', 'How the service does, and what operators can do about it.')
     .addTag('health', 'Probes; no token needed.')

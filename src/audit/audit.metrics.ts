@@ -7,6 +7,7 @@ import { LogTimeline } from './event/log-timeline';
 import { EventFeed } from './feed/event-feed';
 import { OtlpIngest } from './ingest/otlp-ingest';
 import { AuditPages } from './read/audit-pages';
+import { EventSchemas } from './schemas/event-schemas';
 import { AuditWriter } from './write/audit-writer';
 
 const BATCH_BUCKETS = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 10_000];
@@ -24,6 +25,7 @@ export class AuditMetrics {
     { unconfirmedCommits }: Database,
     timeline: LogTimeline,
     pages: AuditPages,
+    schemas: EventSchemas,
     sources: MeasurementSources,
   ) {
     const batches = registry.histogram(
@@ -73,12 +75,39 @@ export class AuditMetrics {
       'Pages, of any protocol, whose READ_BUDGET_MS was over before they were full or their list was searched.',
       () => pages.statistics().partialPages,
     );
+    offerSchemas(registry, schemas);
     registerUnconfirmedCommits(registry, unconfirmedCommits);
     offerFeed(registry, feed);
     offerTimeline(registry, timeline);
     sources.register('losses', () => timeline.losses());
     sources.register('stalledCommits', () => unconfirmedCommits.isStalled);
   }
+}
+
+function offerSchemas(registry: MetricRegistry, schemas: EventSchemas): void {
+  registry.counter(
+    'audit_schema_checks_total',
+    'Events that were checked against a schema of their action.',
+    () => schemas.statistics().checked,
+  );
+  registry.counter(
+    'audit_schema_faults_total',
+    'Events that do not match their schema, or name a version that does not exist: stored all the same (warn), or refused unless they repeat a stored one (enforce).',
+    () => {
+      const { warned, refused } = schemas.statistics();
+      return labelled('mode', { warn: warned, enforce: refused });
+    },
+  );
+  registry.gauge(
+    'audit_schema_organizations',
+    'Organizations whose events are checked against schemas.',
+    () => schemas.statistics().organizations,
+  );
+  registry.counter(
+    'audit_schema_compilations_total',
+    'Schemas that were compiled for checks, again after they made room for others.',
+    () => schemas.statistics().compilations,
+  );
 }
 
 function registerUnconfirmedCommits(

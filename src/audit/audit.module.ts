@@ -18,6 +18,7 @@ import { AuditExportController } from './api/audit-export.controller';
 import { AuditIngestController } from './api/audit-ingest.controller';
 import { AuditTailController } from './api/audit-tail.controller';
 import { AuditController } from './api/audit.controller';
+import { AuditSchemasController } from './api/audit-schemas.controller';
 import { CreateEventFastRoute } from './api/create-event.fast-route';
 import { OtlpLogsController } from './api/otlp-logs.controller';
 import { AuditMetrics } from './audit.metrics';
@@ -43,6 +44,9 @@ import { TenantVersions } from './read/tenant-versions';
 import { SEARCH_INDEXES } from './search/search-indexes';
 import { SealedRanges } from './search/sealed-ranges';
 import { SealedReads } from './search/sealed-reads';
+import { EventSchemas } from './schemas/event-schemas';
+import { SchemaRegistry } from './schemas/schema-registry';
+import { SchemaStore } from './schemas/schema-store';
 import { AuditWriter } from './write/audit-writer';
 import { AuditService } from './write/audit.service';
 import {
@@ -53,24 +57,35 @@ import {
 import { DuplicatesParticipant } from './write/duplicates.participant';
 import { forgetExpired, wasRecordedBetween } from './write/expired-events';
 import { IdempotencyParticipant } from './write/idempotency.participant';
+import { SchemaParticipant } from './write/schema.participant';
 
 /** The event, and the history of each organization's log. */
 @Module({ providers: [LogTimeline], exports: [LogTimeline] })
 class EventModule {}
 
+/** Schemas of actions, and the checks of events against them. */
+@Module({
+  imports: [DatabaseModule],
+  providers: [EventSchemas, SchemaRegistry, SchemaStore],
+  exports: [EventSchemas, SchemaRegistry],
+})
+class SchemasModule {}
+
 /** Recording events: commands, the queue of commits, and the transaction with its participants. */
 @Module({
-  imports: [ConcurrencyModule, DatabaseModule, EventModule, HttpModule],
+  imports: [ConcurrencyModule, DatabaseModule, EventModule, HttpModule, SchemasModule],
   providers: [
     AuditService,
     AuditWriter,
     BatchCommitter,
     IdempotencyParticipant,
     DuplicatesParticipant,
+    SchemaParticipant,
     {
-      // In this order: a replay ends a request before its events are compared with stored ones.
+      // In this order: a replay ends a request before its events are compared with stored ones, and repetitions are known
+      // before faults of others refuse it.
       provide: TRANSACTION_PARTICIPANTS,
-      inject: [IdempotencyParticipant, DuplicatesParticipant],
+      inject: [IdempotencyParticipant, DuplicatesParticipant, SchemaParticipant],
       useFactory: (...participants: TransactionParticipant[]) => participants,
     },
   ],
@@ -169,12 +184,14 @@ class IngestModule {}
     FeedModule,
     ExportModule,
     IngestModule,
+    SchemasModule,
   ],
   controllers: [
     AuditExportController,
     AuditTailController,
     AuditIngestController,
     AuditController,
+    AuditSchemasController,
     OtlpLogsController,
   ],
   providers: [AuditMetrics, CreateEventFastRoute],

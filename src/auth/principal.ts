@@ -8,6 +8,7 @@ export const SCOPES = [
   'audit:read',
   'audit:write',
   'audit:export',
+  'schemas:manage',
   'performance:read',
   'performance:manage',
 ] as const;

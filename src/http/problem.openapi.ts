@@ -93,6 +93,11 @@ const SAMPLES: Partial<Record<ErrorCode, Sample>> = {
     detail: 'An event with this id exists with other content.',
     errors: [{ path: 'id', message: 'exists in this organization with other content' }],
   },
+  INCOMPATIBLE_SCHEMA: {
+    detail:
+      'schema/properties/metadata/required requires ward: version 1 may accept events that this one refuses.',
+    errors: [{ path: 'schema/properties/metadata/required', message: 'requires ward' }],
+  },
   TIMELINE_CHANGED: {
     detail:
       'The log of the organization "org-1" is on another timeline: its event 1042 is not the one of this position, or ' +

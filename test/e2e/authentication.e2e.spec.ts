@@ -201,6 +201,7 @@ function scoped(): Route[] {
 function scopeFor({ method, path }: Route): string {
   const isRead = method === 'GET';
   if (path === LOGS) return 'audit:write';
+  if (path.includes('/audit/schemas')) return 'schemas:manage';
   if (!path.includes('/audit/')) return isRead ? 'performance:read' : 'performance:manage';
   if (path.endsWith('/stream')) return 'audit:export';
   return isRead ? 'audit:read' : 'audit:write';

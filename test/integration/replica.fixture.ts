@@ -16,6 +16,7 @@ import { AuditWriter } from '../../src/audit/write/audit-writer';
 import { eventMicros, uuid7 } from '../../src/audit/event/uuid7';
 import { DuplicatesParticipant } from '../../src/audit/write/duplicates.participant';
 import { IdempotencyParticipant } from '../../src/audit/write/idempotency.participant';
+import { SchemaParticipant } from '../../src/audit/write/schema.participant';
 import { IdempotencyKeys } from '../../src/concurrency/idempotency-keys';
 import { EventLoopPressure } from '../../src/concurrency/event-loop-pressure';
 import { EventLoopYielder } from '../../src/platform/runtime/event-loop-yielder';
@@ -72,6 +73,7 @@ export async function openReplica(
   const participants = [
     new IdempotencyParticipant(new IdempotencyKeys()),
     new DuplicatesParticipant(),
+    new SchemaParticipant(),
   ];
   const committer = new BatchCommitter(database, portions, participants, timeline);
   const contention = new EventLoopPressure(portions);

@@ -16,7 +16,6 @@ import { CurrentPrincipal, type Principal } from '../../auth/principal';
 import { Cached } from '../../caching/http-cache';
 import { LimitConcurrency } from '../../concurrency/fair-scheduler';
 import type { BodyRequest } from '../../http/body-reader';
-import type { JsonResponse } from '../../http/http-server.adapter';
 import { Operation } from '../../http/operation.openapi';
 import { Procedure } from '../../http/procedure.decorator';
 import { RequestSignal } from '../../http/request-context';
@@ -29,6 +28,7 @@ import { AuditService } from '../write/audit.service';
 import { COUNT_EVENTS, CREATE_BULK, CREATE_EVENT, FIND_BY_ID, FIND_PAGE } from './audit.openapi';
 import { BulkBody } from './bulk-body';
 import { SingleEventInterceptor } from './event-body';
+import { JsonTextResponse } from './json-text-response';
 import {
   bulkWriteResponse,
   eventWriteResponse,
@@ -110,16 +110,4 @@ function respond(
     response.setHeader(headers[at] ?? '', headers[at + 1] ?? '');
   }
   return new JsonTextResponse(text, result);
-}
-
-/** A body with ready JSON text. `value` is the same for protocols with their own representation. */
-class JsonTextResponse implements JsonResponse {
-  constructor(
-    private readonly text: string,
-    readonly value?: object,
-  ) {}
-
-  toJsonText(): string {
-    return this.text;
-  }
 }

@@ -183,7 +183,7 @@ export class AuditExports implements BeforeApplicationShutdown {
     );
     try {
       for (let at = 0; at < events.length; at += BATCH) {
-        await this.audit.recordAll(principal, events.slice(at, at + BATCH));
+        await this.audit.recordOwn(principal, events.slice(at, at + BATCH));
       }
     } catch (error) {
       this.logger.error(`Export ${requestId} could not be recorded as an event: ${String(error)}`);

@@ -64,7 +64,7 @@ export class EventIngest {
         tokenSignal: token.signal,
         maxLines: this.limits.bulkMaxEvents,
         maxLineBytes: Math.min(MAX_LINE_BYTES, this.server.requestMaxSizeBytes),
-        newBatch: () => new IngestBatch(principal),
+        newBatch: () => new IngestBatch(principal, (dto) => this.audit.newEvent(dto)),
         store: (batch, signal) => this.store(principal, batch, signal),
       });
       await run.run();

@@ -7,6 +7,7 @@ import { createGzip, type Gzip, gzipSync } from 'node:zlib';
 import type { Principal } from '../../auth/principal';
 import { AppError } from '../../platform/errors/app-error';
 import { writeProblem } from '../../platform/errors/problem';
+import { newEventOf } from '../write/audit.service';
 import { IngestBatch, type IngestParts, type LineReceipt, NdjsonIngest } from './ndjson-ingest';
 
 const WRITER: Principal = {
@@ -28,7 +29,7 @@ beforeEach(async () => {
     stallTimeoutMs: 60_000,
     maxLines: 1000,
     maxLineBytes: 1024 * 1024,
-    newBatch: () => new IngestBatch(WRITER),
+    newBatch: () => new IngestBatch(WRITER, newEventOf),
     store: (batch) => Promise.resolve(batch.hasViolations ? batch.rejections() : created(batch)),
   };
   server = createServer((request, response) => {
@@ -97,7 +98,7 @@ it('gives others a turn between the lines of one part', async () => {
     if (!isOver) setImmediate(tick);
   };
   parts.newBatch = () => {
-    const batch = new IngestBatch(WRITER);
+    const batch = new IngestBatch(WRITER, newEventOf);
     const add = batch.add.bind(batch);
     batch.add = (line) => {
       const untilMs = performance.now() + 0.2;

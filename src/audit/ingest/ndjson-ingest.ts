@@ -12,7 +12,6 @@ import { ResponseSink } from '../../streaming/response-sink';
 import { validate } from '../../validation/compiled-validator';
 import type { NewEvent } from '../event/audit-event';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
-import { newEventOf } from '../write/audit.service';
 import type { WriteReceipt } from '../write/batch-committer';
 
 export type LineReceipt =
@@ -37,7 +36,10 @@ export class IngestBatch {
   private readonly numbers: number[] = [];
   private readonly violations = new Map<number, LineViolation>();
 
-  constructor(private readonly principal: Principal) {}
+  constructor(
+    private readonly principal: Principal,
+    private readonly newEvent: (dto: CreateAuditEventDto) => NewEvent,
+  ) {}
 
   get lines(): number {
     return this.numbers.length;
@@ -119,7 +121,7 @@ export class IngestBatch {
       const message = 'is not an organization of this token';
       return { code: 'FORBIDDEN', errors: [{ path: 'organizationId', message }] };
     }
-    return newEventOf(event);
+    return this.newEvent(event);
   }
 }
 

@@ -10,7 +10,7 @@ import type { NewEvent } from '../event/audit-event';
 import { CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
 import { logEvent, Repetitions } from '../event/formats/otlp/log-event';
 import type { OtlpEncoding, SentRecord } from '../event/formats/otlp/log-record';
-import { AuditService, newEventOf } from '../write/audit.service';
+import { AuditService } from '../write/audit.service';
 import { eventValue, joinPlaces } from './sent-events';
 
 /** Time of one portion in an iteration of the event loop. */
@@ -61,7 +61,9 @@ export class OtlpIngest {
    */
   async record(principal: Principal, request: OtlpRequest): Promise<OtlpResult> {
     requireOrganizations(principal);
-    const batch = new RecordBatch(principal, request.organizationId);
+    const batch = new RecordBatch(principal, request.organizationId, (dto) =>
+      this.audit.newEvent(dto),
+    );
     let [origins, sliceStartMs] = [0, performance.now()];
     for (const sent of readable(request)) {
       if (!sent) {
@@ -86,7 +88,10 @@ export class OtlpIngest {
     return this.rejected;
   }
 
-  /** Records with the id of other content are rejected, and the rest is tried again: each time there are fewer. */
+  /**
+   * Records with the id of other content, and those that do not match their schema, are rejected, and the rest is tried
+   * again: each time there are fewer.
+   */
   private async store(
     principal: Principal,
     batch: RecordBatch,
@@ -97,8 +102,8 @@ export class OtlpIngest {
         await this.audit.recordAll(principal, [...batch.events], signal);
         return;
       } catch (error) {
-        if (!(error instanceof AppError) || error.code !== 'CONFLICT') throw error;
-        if (!batch.rejectConflicts(error)) throw error;
+        if (!(error instanceof AppError) || !REJECTING.has(error.code)) throw error;
+        if (!batch.rejectNamed(error)) throw error;
       }
     }
   }
@@ -128,12 +133,15 @@ function* readable({ encoding, body }: OtlpRequest): Generator<SentRecord | unde
   }
 }
 
+/** Failures that name the records that they are about. */
+const REJECTING = new Set<ErrorCode>(['CONFLICT', 'VALIDATION_FAILED']);
+
 /** The events of a request with the places of their records, and the records that are none. */
 class RecordBatch {
   events: NewEvent[] = [];
   /** Characters of all events. */
   length = 0;
-  private paths: string[] = [];
+  private places: ((place: string) => string)[] = [];
   rejected = 0;
   private readonly codes = new Set<ErrorCode>();
   private readonly told: string[] = [];
@@ -143,6 +151,7 @@ class RecordBatch {
   constructor(
     private readonly principal: Principal,
     private readonly organizationId: string | undefined,
+    private readonly newEvent: (dto: CreateAuditEventDto) => NewEvent,
   ) {}
 
   get count(): number {
@@ -176,8 +185,10 @@ class RecordBatch {
         const errorsOf = [{ path: 'organizationId', message }];
         this.reject('FORBIDDEN', placed(path, errorsOf, placeOf));
       } else {
-        this.events.push(newEventOf(value));
-        this.paths.push(path);
+        this.events.push(this.newEvent(value));
+        this.places.push((place) =>
+          joinPlaces(path, place === 'id' ? place : event.placeOf(place)),
+        );
         return event.text.length;
       }
     } catch (error) {
@@ -187,18 +198,18 @@ class RecordBatch {
   }
 
   /** False when the failure names no event. */
-  rejectConflicts({ code, errors = [] }: AppError): boolean {
-    const conflicts = new Set<number>();
+  rejectNamed({ code, errors = [] }: AppError): boolean {
+    const named = new Set<number>();
     for (const { path, message } of errors) {
       const [index = '', ...rest] = path.split('.');
-      const at = this.paths[Number(index)];
-      if (at === undefined || conflicts.has(Number(index))) continue;
-      conflicts.add(Number(index));
-      this.reject(code, [{ path: joinPlaces(at, rest.join('.')), message }]);
+      const placeOf = this.places[Number(index)];
+      if (placeOf === undefined || named.has(Number(index))) continue;
+      named.add(Number(index));
+      this.reject(code, [{ path: placeOf(rest.join('.')), message }]);
     }
-    this.events = this.events.filter((_, index) => !conflicts.has(index));
-    this.paths = this.paths.filter((_, index) => !conflicts.has(index));
-    return conflicts.size > 0;
+    this.events = this.events.filter((_, index) => !named.has(index));
+    this.places = this.places.filter((_, index) => !named.has(index));
+    return named.size > 0;
   }
 
   /** @throws AppError when there are records and all of them were rejected. */

@@ -78,7 +78,7 @@ export class CompiledSchema {
     this.explain ??= newAjv(this.schema, EXPLAINED_CHECK).compile(toAjv(this.schema));
     checksLeft = MAX_CHECKS;
     try {
-      this.explain(value);
+      if (this.explain(value)) throw new Error('The functions of a schema disagree');
     } catch (error) {
       if (!(error instanceof TooManyChecks)) throw error;
       return [

@@ -15,8 +15,10 @@ import type {
 } from '../event/dto/create-audit-event.dto';
 import type { BulkCreateResultDto } from '../event/dto/responses.dto';
 import { eventMicros, uuid7 } from '../event/uuid7';
+import { EventSchemas } from '../schemas/event-schemas';
 import { AuditWriter } from './audit-writer';
-import type { WriteReceipt } from './batch-committer';
+import type { WriteReceipt, WriteRequest, Written } from './batch-committer';
+import { schemaErrors } from './schema.participant';
 
 const DEFAULT_BATCH_SIZE = 1000;
 /** Events that are completed in one iteration of the event loop: about a millisecond. */
@@ -48,6 +50,7 @@ export class AuditService {
     private readonly writer: AuditWriter,
     private readonly scheduler: FairScheduler,
     private readonly yielder: EventLoopYielder,
+    private readonly schemas: EventSchemas,
     @Inject(auditConfig.KEY) private readonly limits: ConfigType<typeof auditConfig>,
   ) {
     writer.onStalledRequests((requests) => scheduler.setExtraPermits(requests));
@@ -55,7 +58,7 @@ export class AuditService {
 
   /**
    * Records one event. The receipt is `duplicate` when an event with the client's id and the same content exists.
-   * @throws AppError FORBIDDEN, CONFLICT; errors of AuditWriter.write.
+   * @throws AppError FORBIDDEN, CONFLICT, VALIDATION_FAILED (schemas); errors of AuditWriter.write.
    */
   async create(
     principal: Principal,
@@ -63,12 +66,12 @@ export class AuditService {
     { claim, signal }: WriteOptions = {},
   ): Promise<RecordedEvent> {
     this.requireMayWrite(principal, [dto], rootPath);
-    const { receipts, text, replayed } = await this.writer.write({
+    const { receipts, text, replayed } = await this.write({
       flow: flowKey(principal),
       signal,
       claim,
       form: 'event',
-      events: [newEventOf(dto)],
+      events: [this.newEvent(dto)],
       batchSize: DEFAULT_BATCH_SIZE,
       pathOf: rootPath,
       textOf: textOfFirst,
@@ -89,7 +92,7 @@ export class AuditService {
     this.requireBulkSize(dto.events);
     this.requireMayWrite(principal, dto.events, pathOf);
     let result: BulkCreateResultDto | undefined;
-    const { text, replayed } = await this.writer.write({
+    const { text, replayed } = await this.write({
       ...{ flow: flowKey(principal), signal, claim, form: 'list', pathOf },
       events: await this.makeAll(dto.events, signal),
       batchSize: dto.batchSize ?? DEFAULT_BATCH_SIZE,
@@ -107,7 +110,8 @@ export class AuditService {
 
   /**
    * Records events in one transaction, all or none. Paths of violations begin with an event's index (`3.id`).
-   * @throws AppError FORBIDDEN, CONFLICT, TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE; the reason of the signal.
+   * @throws AppError FORBIDDEN, CONFLICT, VALIDATION_FAILED (schemas), TOO_MANY_REQUESTS, DATABASE_UNAVAILABLE; the reason
+   * of the signal.
    */
   async recordAll(
     principal: Principal,
@@ -115,11 +119,24 @@ export class AuditService {
     signal?: AbortSignal,
   ): Promise<readonly WriteReceipt[]> {
     this.requireMayWrite(principal, events, String);
-    const { receipts } = await this.writer.write({
-      ...{ flow: flowKey(principal), signal, events, form: 'list', pathOf: String },
-      batchSize: DEFAULT_BATCH_SIZE,
-    });
+    const { receipts } = await this.write(listRequest(principal, events, signal));
     return receipts;
+  }
+
+  /**
+   * As `recordAll`, for events that the service itself makes of what the principal did: no schema of their organization can
+   * prevent them.
+   */
+  async recordOwn(principal: Principal, events: NewEvent[]): Promise<void> {
+    this.requireMayWrite(principal, events, String);
+    await this.writer.write(listRequest(principal, events, undefined));
+  }
+
+  /** The event of a valid DTO, checked against its schema where that is at hand. */
+  newEvent(dto: CreateAuditEventDto): NewEvent {
+    const event = newEventOf(dto);
+    this.schemas.checkParsed(event, dto);
+    return event;
   }
 
   /** @throws AppError VALIDATION_FAILED for more than BULK_MAX_EVENTS; the validator refuses a body without a list. */
@@ -130,6 +147,19 @@ export class AuditService {
     throw validationFailed([{ path: 'events', message }]);
   }
 
+  /** Writes events that match their schemas. Others are refused, unless they may repeat what is stored. */
+  private async write(request: WriteRequest): Promise<Written> {
+    const checked = this.schemas.check(request.events, request.signal);
+    const faults = checked && (await checked);
+    if (!faults || faults.size === 0) return this.writer.write(request);
+    const withFaults = { ...request, faults };
+    const { claim, events } = request;
+    const mayRepeat =
+      claim !== undefined || events.some((e, at) => e.hasClientId && faults.has(at));
+    if (!mayRepeat) throw validationFailed(schemaErrors(withFaults));
+    return this.writer.write(withFaults);
+  }
+
   /** Completes validated events in portions, between which the event loop serves others. @throws the signal's reason. */
   private async makeAll(
     dtos: readonly CreateAuditEventDto[],
@@ -137,7 +167,7 @@ export class AuditService {
   ): Promise<NewEvent[]> {
     const events: NewEvent[] = [];
     for (let from = 0; from < dtos.length; from += PORTION_EVENTS) {
-      for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(newEventOf(dto));
+      for (const dto of dtos.slice(from, from + PORTION_EVENTS)) events.push(this.newEvent(dto));
       if (dtos.length > PORTION_EVENTS) await this.yielder.yieldIfDue(signal);
     }
     return events;
@@ -162,6 +192,17 @@ export class AuditService {
       });
     }
   }
+}
+
+function listRequest(
+  principal: Principal,
+  events: NewEvent[],
+  signal: AbortSignal | undefined,
+): WriteRequest {
+  return {
+    ...{ flow: flowKey(principal), signal, events, form: 'list', pathOf: String },
+    batchSize: DEFAULT_BATCH_SIZE,
+  };
 }
 
 const rootPath = (): string => '';

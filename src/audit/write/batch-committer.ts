@@ -18,6 +18,7 @@ import {
   recordEvents,
 } from '../event/audit.statements';
 import { LogTimeline } from '../event/log-timeline';
+import type { EventFaults } from '../schemas/event-schemas';
 import type { Outcome, Queued } from './commit-queue';
 
 /** Limit of events of a request in a shared transaction: small requests must not wait for large ones. */
@@ -38,6 +39,8 @@ export interface WriteRequest extends Pick<Queued, 'flow' | 'signal'> {
   /** Returns the path of event `index` in the client's request: '' or `events[3]`. */
   pathOf: (index: number) => string;
   claim?: IdempotencyClaim;
+  /** Faults of events by their index, for which these may be acknowledged only as repetitions (schema.participant.ts). */
+  faults?: EventFaults;
   /** Form of the acknowledgement: one event, or a list of receipts. */
   form: 'event' | 'list';
   /** Writes the acknowledgement, which is stored with the idempotency key before the commit. */

@@ -18,6 +18,7 @@ import {
   type WriteRequest,
   type WriteTransaction,
 } from './batch-committer';
+import { schemaRefusal } from './schema.participant';
 
 /** Compares events with client-chosen ids to stored events: equal content is a duplicate, other content a conflict. */
 @Injectable()
@@ -77,6 +78,12 @@ function resolveDuplicates(
   });
   if (conflicts.length > 0) {
     entry.outcome = { refusal: idConflict(entry.request, conflicts) };
+    return;
+  }
+  const refusal = schemaRefusal(entry);
+  if (refusal) {
+    // Before its events are those that later requests repeat.
+    entry.outcome = { refusal };
     return;
   }
   for (const [key, event] of own) pending.set(key, event);

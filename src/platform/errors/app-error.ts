@@ -93,6 +93,7 @@ export const ERROR_TABLE = {
   NOT_ACCEPTABLE: row(406, 'No acceptable format', 'BAD_REQUEST'),
   CLIENT_TIMEOUT: row(408, 'The request did not arrive in time', 'TIMEOUT'),
   CONFLICT: row(409, 'The request conflicts with what is stored', 'CONFLICT'),
+  INCOMPATIBLE_SCHEMA: row(409, 'The schema is not compatible', 'CONFLICT'),
   TIMELINE_CHANGED: row(409, 'The log is on another timeline', 'CONFLICT'),
   REQUEST_TOO_LARGE: row(413, 'The request is too large', 'PAYLOAD_TOO_LARGE'),
   URI_TOO_LONG: row(414, 'The request target is too long', 'PAYLOAD_TOO_LARGE'),
