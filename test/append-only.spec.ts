@@ -22,6 +22,7 @@ describe('no protocol changes or deletes an event', () => {
     );
     expect(changing.sort()).toEqual([
       'delete performance/cache',
+      'post /v1/logs',
       'post audit/events',
       'post audit/events/bulk',
       'post audit/events/ingest',

@@ -22,6 +22,7 @@ interface StoredEvent {
   principalId: string | null;
   action: string;
   correlationId: string | null;
+  sessionContext: { sessionId?: string; ipAddress?: string } | null;
   status: string;
   targetResourceType: string | null;
   targetResourceId: string | null;
@@ -47,11 +48,15 @@ const event = fc
     principalId: fc.option(text, { nil: null }),
     action: text,
     correlationId: fc.option(text, { nil: null }),
+    session: fc.option(fc.record({ sessionId: text, ipAddress: text }, { requiredKeys: [] }), {
+      nil: null,
+    }),
     status: fc.constantFrom('success' as const, 'failure' as const),
     targets,
   })
-  .map(({ micros, targets: list, ...rest }): Partial<NewEvent> => ({
+  .map(({ micros, targets: list, session, ...rest }): Partial<NewEvent> => ({
     ...rest,
+    sessionContext: session && JSON.stringify(session),
     id: uuid7(micros),
     timestamp: formatInstant(micros),
     targetResourceType: list?.[0]?.type ?? null,
@@ -65,6 +70,12 @@ const filter = fc
     principalIds: some,
     actions: some,
     correlationIds: some,
+    sessionIds: some,
+    ipAddresses: some,
+    q: fc.option(
+      text.map((value) => `actor:"${value}"`),
+      { nil: undefined },
+    ),
     resourceIds: some,
     resourceTypes: some,
     targetIds: some,
@@ -78,6 +89,9 @@ const filter = fc
     ...(endDate === undefined ? {} : { endDate: { micros: endDate, submicros: '' } }),
   }));
 
+/** The value of a query such as `actor:"value"`. */
+const valueOf = (query: string): string => query.slice('actor:"'.length, -1);
+
 /** The filter in plain code. */
 function fits(stored: StoredEvent, asked: AuditEventFilter): boolean {
   const has = (list: readonly string[] | undefined, value: string | null | undefined) =>
@@ -90,6 +104,9 @@ function fits(stored: StoredEvent, asked: AuditEventFilter): boolean {
     has(asked.principalIds, stored.principalId) &&
     has(asked.actions, stored.action) &&
     has(asked.correlationIds, stored.correlationId) &&
+    has(asked.sessionIds, stored.sessionContext?.sessionId) &&
+    has(asked.ipAddresses, stored.sessionContext?.ipAddress) &&
+    has(asked.q === undefined ? undefined : [valueOf(asked.q)], stored.principalId) &&
     has(asked.statuses, stored.status) &&
     onOne(asked.resourceTypes, asked.resourceIds) &&
     onOne(asked.targetTypes, asked.targetIds) &&
