@@ -618,6 +618,18 @@ describe('schemas that cannot be read', () => {
     },
   );
 
+  it('let nothing through for organizations that may have begun to enforce', async () => {
+    const event = eventWith({ organizationId: newOrganization() });
+    await admin.query('ALTER TABLE audit_schema_setting RENAME TO moved');
+    try {
+      becomeOld();
+      expect((await post(EVENTS, event)).status).toBeGreaterThanOrEqual(500);
+    } finally {
+      await admin.query('ALTER TABLE moved RENAME TO audit_schema_setting');
+    }
+    expect((await post(EVENTS, event)).status).toBe(201);
+  });
+
   it('are no concern of writes within the bound, once they are known', async () => {
     const organizationId = await withWards('enforce');
     expect((await post(EVENTS, eventWith({ organizationId, ...GOOD }))).status).toBe(201);

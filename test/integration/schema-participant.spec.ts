@@ -46,6 +46,10 @@ it('does not count a refused event as the first of those that repeat it', async 
   const organizationId = newOrganization();
   const { admin, one } = replicas;
   const event = clientEvent({ organizationId });
+  const commits: number[] = [];
+  one.writer.onCommit(({ requests, organizations }) => {
+    if (organizations.has(organizationId)) commits.push(requests);
+  });
   await whileOccupied(admin, one, async () => {
     const [refused, created, repeated] = await Promise.allSettled([
       one.writer.write(writeRequest([event], { faults: faultsAt(0) })),
@@ -58,6 +62,7 @@ it('does not count a refused event as the first of those that repeat it', async 
     );
     expect(statuses).toEqual(['created', 'duplicate']);
   });
+  expect(commits).toEqual([3]); // not request by request after a failure of all
   expect(await stored(organizationId)).toBe(1);
 });
 
