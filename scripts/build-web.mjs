@@ -20,6 +20,7 @@ const CONSOLE = [
 ];
 const ELEMENT = [
   [source('viewer', 'src', 'element.ts'), source('viewer', 'dist', 'audit-log-viewer.mjs')],
+  [source('viewer', 'src', 'react.ts'), source('viewer', 'dist', 'react.mjs')],
 ];
 
 /** Style sheets that a script imports are texts, without spaces that mean nothing. */
@@ -45,6 +46,8 @@ async function bundle(entry, outfile) {
     target: 'es2022',
     charset: 'utf8',
     logLevel: 'warning',
+    // That of the page.
+    external: ['react'],
     plugins: [styleTexts],
     write: false,
   });

@@ -7,7 +7,7 @@ import { findChromium, launchChromium, watchPage } from '../support/browser';
 import { NAUGHTY_STRINGS } from '../support/naughty-strings';
 import { serveStrictPage, watchPolicy } from '../support/strict-page';
 import { EVENTS, eventWith, TestService, tokenOf } from '../support/test-service';
-import { buildWeb, CONSOLE_BUNDLE, VIEWER_BUNDLE } from '../support/web-build';
+import { buildWeb, bundleReactPage, CONSOLE_BUNDLE, VIEWER_BUNDLE } from '../support/web-build';
 
 /** As much of the DOM as functions of this file use, which run in the browser. */
 interface PageNode {
@@ -15,6 +15,7 @@ interface PageNode {
   textContent: string | null;
   scrollTop: number;
   scrollWidth: number;
+  clientHeight: number;
   clientWidth: number;
   shadowRoot: PageNode | null;
   activeElement: PageNode | null;
@@ -38,6 +39,18 @@ const TIMEOUT_MS = 30_000;
 const SCOPE = 'audit:read audit:write audit:export';
 const AXE = join(__dirname, '..', '..', 'node_modules', 'axe-core', 'axe.min.js');
 
+/** Renders the component; its properties come from the spec. */
+const REACT_PAGE = `
+  globalThis.seen = [];
+  const onEventOpen = ({ id }) => seen.push(id);
+  const onTokenNeeded = () => seen.push('token needed');
+  const root = createRoot(document.querySelector('#root'));
+  globalThis.render = ({ token, renewed, ...properties }) => {
+    const renewToken = renewed && (async () => renewed);
+    root.render(createElement(AuditLog, { ...properties, token, renewToken, onEventOpen, onTokenNeeded }));
+  };
+`;
+
 const executable = findChromium();
 const inBrowser = executable === undefined ? describe.skip : describe;
 
@@ -60,29 +73,40 @@ inBrowser('the viewer in Chromium', () => {
   let browser: Browser;
   let service: TestService;
   let host: Awaited<ReturnType<typeof serveStrictPage>>;
+  let reactHost: Awaited<ReturnType<typeof serveStrictPage>>;
   let page: Page;
   let violations: string[];
   let organizations = 0;
   let organization: string;
 
   beforeAll(async () => {
-    host = await serveStrictPage(VIEWER_BUNDLE, '<audit-log-viewer></audit-log-viewer>');
+    host = await serveStrictPage(
+      { '/viewer.mjs': () => readFileSync(VIEWER_BUNDLE, 'utf8') },
+      '<script type="module" src="/viewer.mjs"></script><audit-log-viewer></audit-log-viewer>',
+    );
+    const script = bundleReactPage(REACT_PAGE);
+    reactHost = await serveStrictPage(
+      { '/page.mjs': () => script },
+      '<div id="root"></div><script type="module" src="/page.mjs"></script>',
+    );
     service = await TestService.start({
       NODE_ENV: 'development',
       LOG_LEVEL: 'silent',
       CONSOLE_ENABLED: 'true',
-      CORS_ORIGINS: host.origin,
+      CORS_ORIGINS: `${host.origin},${reactHost.origin}`,
       TRUSTED_PROXIES: '127.0.0.1',
     });
-    host.serviceUrl(service.url);
+    for (const one of [host, reactHost]) one.serviceUrl(service.url);
     browser = await launchChromium(executable ?? '');
   });
 
   afterAll(async () => {
     await browser?.close();
     await service?.stop();
-    host?.server.closeAllConnections();
-    host?.server.close();
+    for (const one of [host, reactHost]) {
+      one?.server.closeAllConnections();
+      one?.server.close();
+    }
     for (const name of ['CORS_ORIGINS', 'TRUSTED_PROXIES', 'CONSOLE_ENABLED']) {
       delete process.env[name];
     }
@@ -408,9 +432,11 @@ inBrowser('the viewer in Chromium', () => {
         expect(text).toContain(part);
       }
       await detail().getByText('JSON, every digit').click();
-      expect((await detail().locator('details').last().innerText()).replace(/\s/g, '')).toContain(
-        '"metadata":{"big":9223372036854775807,"price":1.10,"tiny":1E-400}',
-      );
+      const json = '"metadata":{"big":9223372036854775807,"price":1.10,"tiny":1E-400}';
+      await until(async () => {
+        const shown = await detail().locator('details').last().innerText();
+        return shown.replace(/\s/g, '').includes(json);
+      });
       const link = page.url();
       await page.context().close();
       await newPage();
@@ -812,6 +838,26 @@ inBrowser('the viewer in Chromium', () => {
       expect(page.url()).toBe(`${host.origin}/`);
     });
 
+    it('begins as soon as it can renew a token', async () => {
+      await record({ action: 'later' });
+      await newPage();
+      await page.goto(host.origin);
+      await page.evaluate((src) => {
+        document.querySelector('audit-log-viewer')?.setAttribute('src', src);
+      }, service.url);
+      await state().getByText('No access token').waitFor();
+      await page.evaluate(
+        (bearer) => {
+          const viewer = document.querySelector('audit-log-viewer') as PageNode & {
+            renewToken?: () => Promise<string>;
+          };
+          viewer.renewToken = () => Promise.resolve(bearer);
+        },
+        await token(),
+      );
+      await rows().filter({ hasText: 'later' }).waitFor();
+    });
+
     it('renews a token that is refused, and says so where it cannot', async () => {
       await record({ action: 'renewed' });
       await newPage();
@@ -821,6 +867,40 @@ inBrowser('the viewer in Chromium', () => {
       await newPage();
       await embed(await token({ exp: 1 }));
       await state().getByText('The access has expired').waitFor();
+    });
+  });
+
+  describe('as a component of React', () => {
+    const render = (properties: Record<string, unknown>) =>
+      page.evaluate(`render(${JSON.stringify(properties)})`);
+
+    it('takes properties as they change, and tells what happens', async () => {
+      await record({ action: 'in.react' });
+      await newPage();
+      await page.goto(reactHost.origin);
+      await page.waitForFunction('globalThis.render');
+      const properties = { src: service.url, lang: 'en', className: 'log', style: { height: 500 } };
+      await render(properties);
+      await state().getByText('No access token').waitFor();
+      expect(await page.evaluate('seen')).toEqual(['token needed']);
+      await render({ ...properties, token: await token() });
+      await rows().filter({ hasText: 'in.react' }).click();
+      await page.waitForFunction('seen.length === 2');
+      await page.keyboard.press('Escape');
+      await render({ ...properties, token: await token(), lang: 'de', theme: 'dark' });
+      await page.getByRole('button', { name: 'Exportieren' }).waitFor();
+      const viewer = page.locator('audit-log-viewer.log');
+      expect(await viewer.evaluate((one: PageNode) => one.clientHeight)).toBe(500);
+    });
+
+    it('begins with a token that is renewed', async () => {
+      await record({ action: 'in.react' });
+      await newPage();
+      await page.goto(reactHost.origin);
+      await page.waitForFunction('globalThis.render');
+      await render({ src: service.url, renewed: await token() });
+      await rows().filter({ hasText: 'in.react' }).waitFor();
+      expect(await page.evaluate('seen')).toEqual([]);
     });
   });
 

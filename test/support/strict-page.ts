@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Page } from 'playwright-core';
@@ -10,16 +9,17 @@ declare function addEventListener(
   listener: (event: Record<string, string>) => void,
 ): void;
 
-/** A page of another origin with the strictest policy under which it can load the element and reach the service. */
+/** A page of another origin, and scripts (by path), with the strictest policy under which it can load the element and reach the service. */
 export async function serveStrictPage(
-  bundle: string,
+  files: Readonly<Record<string, () => string>>,
   body: string,
 ): Promise<{ server: Server; origin: string; serviceUrl: (url: string) => void }> {
   let connect = "'none'";
   const server = createServer((request, response) => {
-    if (request.url === '/viewer.mjs') {
+    const file = files[request.url ?? ''];
+    if (file) {
       response.setHeader('Content-Type', 'text/javascript');
-      response.end(readFileSync(bundle));
+      response.end(file());
       return;
     }
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
@@ -37,7 +37,7 @@ export async function serveStrictPage(
       ].join('; '),
     );
     response.end(
-      `<!doctype html><html lang="en"><title>Host</title><link rel="icon" href="data:,"><script type="module" src="/viewer.mjs"></script>${body}`,
+      `<!doctype html><html lang="en"><title>Host</title><link rel="icon" href="data:,">${body}`,
     );
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');

@@ -53,14 +53,26 @@ export class DayChart {
   }
 
   /**
-   * Shows the days from `from` to `to` (dates in the zone of the viewer).
+   * Takes its place for the days from `from` to `to` (dates in the zone of the viewer), before they are counted: what is below does not
+   * move later.
+   * @returns whether these days are shown.
+   */
+  prepare(from: string, to: string): boolean {
+    const days = daysBetween(from, to);
+    // Bars of other days cannot be chosen any more.
+    if (days.join() !== this.days.join()) replace(this.bars);
+    this.days = days;
+    const isShown = this.days.length >= 2 && this.days.length <= MAX_DAYS;
+    this.element.hidden = !isShown;
+    return isShown;
+  }
+
+  /**
+   * Shows the days that were prepared.
    * @param note behind the total; what it is the total of, where that is not the list.
    */
-  show({ counts, total, isExact }: DayCounts, from: string, to: string, note = ''): void {
-    this.days = daysBetween(from, to);
+  show({ counts, total, isExact }: DayCounts, note = ''): void {
     this.counts = counts;
-    this.element.hidden = this.days.length < 2 || this.days.length > MAX_DAYS;
-    if (this.element.hidden) return;
     this.total = this.options.language.text(isExact ? 'countAll' : 'countAtLeast', {
       count: total,
     });

@@ -75,15 +75,9 @@ export class AuditLogViewer extends HTMLElement {
     addLanguage(language, texts);
   }
 
-  /**
-   * Gives another token when the one at hand is missing or refused, as after its expiry; undefined where there is none. It is called once
-   * for all requests that need one.
-   */
-  // `declare`: one that was set before the element was defined stays.
-  declare renewToken: (() => Promise<string | undefined>) | undefined;
-
   private readonly root = this.attachShadow({ mode: 'open' });
   private currentToken: string | undefined;
+  private renewer: (() => Promise<string | undefined>) | undefined;
   private renewal: Promise<string | undefined> | undefined;
   private state: ViewState = INITIAL;
   private parts: Parts | undefined;
@@ -123,23 +117,39 @@ export class AuditLogViewer extends HTMLElement {
   set token(token: string | undefined) {
     if (token === this.currentToken) return;
     this.currentToken = token === '' ? undefined : token;
-    if (this.parts) this.load();
+    this.begin();
+  }
+
+  /**
+   * Gives another token when the one at hand is missing or refused, as after its expiry; undefined where there is none. It is called once
+   * for all requests that need one.
+   */
+  get renewToken(): (() => Promise<string | undefined>) | undefined {
+    return this.renewer;
+  }
+
+  set renewToken(renew: (() => Promise<string | undefined>) | undefined) {
+    this.renewer = renew;
+    if (renew && this.currentToken === undefined) this.begin();
   }
 
   connectedCallback(): void {
-    // A property that was set before the element was defined hides the accessor.
-    if (Object.hasOwn(this, 'token')) {
-      const { token } = this;
-      Reflect.deleteProperty(this, 'token');
-      this.token = token;
+    // Properties that were set before the element was defined hide the accessors.
+    for (const name of ['token', 'renewToken'] as const) {
+      const own = Object.getOwnPropertyDescriptor(this, name) as { value: never } | undefined;
+      if (!own) continue;
+      Reflect.deleteProperty(this, name);
+      this[name] = own.value;
     }
     this.currentToken ??= this.getAttribute('token') || undefined;
     this.state = this.stateOfPage();
     addEventListener('popstate', this.navigated);
     addEventListener('online', this.online);
     this.build();
-    this.load();
-    this.openOfState();
+    // What made the element sets its properties in the same task.
+    queueMicrotask(() => {
+      if (!this.pages && !this.renewal) this.begin();
+    });
   }
 
   disconnectedCallback(): void {
@@ -175,9 +185,15 @@ export class AuditLogViewer extends HTMLElement {
       if (round !== this.rebuild || !this.parts) return;
       this.parts.timeline.disconnect();
       this.build();
-      this.load();
-      this.openOfState();
+      this.begin();
     });
+  }
+
+  /** Loads the list and the event of the state. */
+  private begin(): void {
+    if (!this.parts) return;
+    this.load();
+    this.openOfState();
   }
 
   private get urlPrefix(): string | undefined {
@@ -231,8 +247,8 @@ export class AuditLogViewer extends HTMLElement {
   }
 
   private async renewedToken(): Promise<string | undefined> {
-    if (!this.renewToken) return undefined;
-    const token = await this.renewToken().catch(() => undefined);
+    if (!this.renewer) return undefined;
+    const token = await this.renewer().catch(() => undefined);
     if (token !== undefined) this.currentToken = token;
     return token;
   }
@@ -392,10 +408,10 @@ export class AuditLogViewer extends HTMLElement {
     parts.search.showFault('', undefined);
     if (this.currentToken === undefined) {
       this.pages = undefined;
-      if (!this.renewToken) return this.showTokenNeeded('noTokenTitle', 'noTokenText');
+      if (!this.renewer) return this.showTokenNeeded('noTokenTitle', 'noTokenText');
       this.renew().then(
         (token) =>
-          token === undefined ? this.showTokenNeeded('expiredTitle', 'expiredText') : this.load(),
+          token === undefined ? this.showTokenNeeded('expiredTitle', 'expiredText') : this.begin(),
         () => undefined, // renew does not fail
       );
       return;
@@ -430,15 +446,16 @@ export class AuditLogViewer extends HTMLElement {
     const end = Math.min(now, Date.parse(filter.get('end_date') ?? '') - 1 || now);
     const start = filter.get('start_date') ?? new Date(end - CHART_DAYS * DAY_MS).toISOString();
     filter.set('start_date', start);
-    const zone = parts.times.zone ?? localZone();
+    const { times, language } = parts;
+    const last = times.dateOf(new Date(end).toISOString());
+    if (!parts.chart.prepare(times.dateOf(start), last)) return;
+    const zone = times.zone ?? localZone();
     this.api.countsByDay(filter, zone, signal).then(
       (counts) => {
         if (signal.aborted) return;
         if (!counts) return parts.chart.hide();
-        const { times, language } = parts;
         const note = this.filter.has('start_date') ? '' : language.text('range_30d');
-        const last = times.dateOf(new Date(end).toISOString());
-        parts.chart.show(counts, times.dateOf(start), last, note);
+        parts.chart.show(counts, note);
       },
       () => undefined, // another search
     );
