@@ -27,7 +27,7 @@ beforeAll(async () => {
   await service.post(EVENTS, token, eventWith());
   await admin.query(
     `INSERT INTO audit_event (organization_id, timestamp, id, sequence, recorded_at, action, status, data_classification, metadata)
-     SELECT 'org-1', now() - i * interval '1 second', gen_random_uuid(), i + 1, now(), 'a', 'success', 'INTERNAL',
+     SELECT 'org-1', date_trunc('month', now(), 'UTC') + i * interval '1 millisecond', gen_random_uuid(), i + 1, now(), 'a', 'success', 'INTERNAL',
        json_build_object('note', repeat('x', 400)) FROM generate_series(1, $1::int) i
      ON CONFLICT DO NOTHING`,
     [ROWS],
