@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -11,6 +11,8 @@ import { elementTexts, memberTexts } from '../support/json-text';
 import { judge } from '../support/ocsf/ocsf-schema';
 import { readPublishedSchema } from '../support/ocsf/published-schema';
 import { USED_SCHEMA } from '../support/ocsf/used-schema';
+import { type Document, operationsOf } from '../support/openapi-requests';
+import { DescribedResponses } from '../support/openapi-responses';
 import { sampleEvent } from '../support/page-model';
 import { EVENTS, eventsIn, eventWith, TestService, tokenOf } from '../support/test-service';
 
@@ -76,6 +78,22 @@ describe('an export in another schema', () => {
     const lines = linesOf((await exported({ format: 'ndjson', schema: 'ecs' })).text);
     expect(lines.map((line) => JSON.parse(line).event.original as string)).toEqual(native);
   });
+
+  const forms = ['native', 'cloudevents', 'ocsf', 'ecs'];
+  it.each(forms.flatMap((schema) => ['json', 'ndjson'].map((format) => [schema, format])))(
+    'is as %s in %s what the OpenAPI document describes',
+    async (schema = '', format = '') => {
+      const file = join(__dirname, '..', '..', 'docs', 'openapi.json');
+      const document = JSON.parse(readFileSync(file, 'utf8')) as Document;
+      const path = `${EVENTS}/stream`;
+      const route = operationsOf(document).find((one) => one.path === path);
+      const answer = await exported({ format, schema });
+      expect(answer.text.length).toBeGreaterThan(10_000);
+      const described = new DescribedResponses(document);
+      const whole = { ...answer, body: answer.text, isWhole: true };
+      expect(route && described.violationsOf('GET', path, route.operation, whole)).toEqual([]);
+    },
+  );
 
   it('keeps the digits of numbers', async () => {
     const query = { format: 'ndjson', actions: 'exact', schema: 'ocsf' };

@@ -1,3 +1,4 @@
+import type { Type } from '@nestjs/common';
 import { getSchemaPath } from '@nestjs/swagger';
 import { CACHED_READ } from '../../caching/cache.openapi';
 import {
@@ -8,6 +9,7 @@ import {
 } from '../../http/operation.openapi';
 import type { ErrorCode } from '../../platform/errors/app-error';
 import { BulkCreateAuditEventsDto, CreateAuditEventDto } from '../event/dto/create-audit-event.dto';
+import { CloudEventDto, EcsEventDto, OcsfEventDto } from '../export/dto/exported-event.dto';
 import { AuditEventCountsDto } from '../read/dto/audit-event-counts.dto';
 import { AuditEventDto, AuditEventPageDto, BulkCreateResultDto } from '../event/dto/responses.dto';
 import { IngestSummaryDto, RejectedLineDto, StoredLineDto } from '../ingest/dto/receipts.dto';
@@ -446,6 +448,8 @@ const EXPORT_HEADERS = {
   },
 };
 
+const arrayOf = (type: Type) => ({ type: 'array', items: { $ref: getSchemaPath(type) } });
+
 export const EXPORT_EVENTS: OperationDescription = {
   id: 'exportEvents',
   summary: 'Export events',
@@ -454,21 +458,26 @@ export const EXPORT_EVENTS: OperationDescription = {
     'connection is cut: an answer that ends as it should is whole. To go on after a break, ask again with ' +
     '`after_timestamp` and `after_id` of the last event received. `schema` and `format=cef` write events in the forms of ' +
     'other systems: CloudEvents, OCSF, ECS, CEF.',
-  models: [AuditEventDto],
+  models: [AuditEventDto, CloudEventDto, OcsfEventDto, EcsEventDto],
   responses: {
     200: {
       description: 'The events.',
       headers: EXPORT_HEADERS,
       content: {
         'application/json': {
-          schema: { type: 'array', items: { $ref: getSchemaPath(AuditEventDto) } },
+          // An array is of one form; an empty one is of each, which `oneOf` would refuse.
+          schema: {
+            anyOf: [arrayOf(AuditEventDto), arrayOf(OcsfEventDto), arrayOf(EcsEventDto)],
+            description: 'Events (`schema=native`), OCSF (`schema=ocsf`) or ECS (`schema=ecs`).',
+          },
           examples: { events: { summary: 'Two events', value: [FULL_RECORDED, MINIMAL_RECORDED] } },
         },
-        [NDJSON_TYPE]: { schema: ndjsonOf(AuditEventDto) },
+        [NDJSON_TYPE]: {
+          schema: ndjsonOf(AuditEventDto, CloudEventDto, OcsfEventDto, EcsEventDto),
+        },
         'application/cloudevents-batch+json': {
           schema: {
-            type: 'array',
-            items: { type: 'object' },
+            ...arrayOf(CloudEventDto),
             description: 'CloudEvents 1.0 (`schema=cloudevents`), with the events in `data`.',
           },
         },
