@@ -1,3 +1,4 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { listText } from './test-service';
 import { hostileValue, nearlyValueOf, type Schema, valueOf } from './schema-arbitraries';
@@ -80,11 +81,18 @@ export function examplesInPaths(document: Document): string[] {
   return [...new Set(examples)];
 }
 
-/** Good, nearly good and hostile requests to one operation. `tokens` are put into Authorization; '' leaves it out. */
+/** Good values by the name of their query parameter or header, where a schema does not say what is one. */
+export type KnownValues = Readonly<Record<string, readonly unknown[]>>;
+
+/**
+ * Good, nearly good and hostile requests to one operation. `tokens` are put into Authorization; '' leaves it out. Values of
+ * `known` are sent for more than half of its parameters.
+ */
 export function requestTo(
   document: Document,
   { method, path, operation }: { method: string; path: string; operation: Operation },
   tokens: readonly string[],
+  known: KnownValues,
 ): fc.Arbitrary<WireRequest> {
   const resolve = resolveIn(document);
   const parameters = operation.parameters ?? [];
@@ -93,9 +101,10 @@ export function requestTo(
   return fc
     .record({
       path: pathTo(path, of('path'), resolve),
-      query: queryOf(of('query'), resolve),
-      headers: headersOf(of('header'), resolve),
+      query: queryOf(of('query'), resolve, known),
+      headers: headersOf(of('header'), resolve, known),
       body: bodyOf(operation, resolve),
+      isCoded: fc.nat(9).map((chance) => chance > 0),
       token: fc.oneof(
         { weight: 12, arbitrary: fc.constant(goodToken) },
         { weight: 1, arbitrary: fc.constantFrom('', ...otherTokens) },
@@ -106,7 +115,7 @@ export function requestTo(
       ),
       coding: fc.constantFrom('identity', 'gzip', 'br', 'gzip;q=0, *;q=0.5', ''),
     })
-    .map(({ path: target, query, headers, body, token, accept, coding }) => ({
+    .map(({ path: target, query, headers, body, isCoded, token, accept, coding }) => ({
       method,
       path: query === '' ? target : `${target}?${query}`,
       headers: {
@@ -116,8 +125,33 @@ export function requestTo(
         ...headers,
         ...(body.type === '' ? {} : { 'content-type': body.type }),
       },
-      body: body.bytes,
+      body: isCoded ? codedAs(headers['content-encoding'], body.bytes) : body.bytes,
     }));
+}
+
+type CodecName = 'gzip' | 'deflate' | 'br';
+const CODECS = { gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync };
+
+/** The body as its header says that it is compressed. */
+function codedAs(coding: string | undefined, bytes: Buffer | undefined): Buffer | undefined {
+  if (bytes === undefined || !Object.hasOwn(CODECS, coding ?? '')) return bytes;
+  return CODECS[coding as CodecName](bytes);
+}
+
+/** Valid values, of which many are those that are known to be good. */
+function goodValue(
+  { name, schema = {} }: Parameter,
+  resolve: (reference: string) => Schema,
+  known: KnownValues,
+): fc.Arbitrary<unknown> {
+  const valid = valueOf(schema, resolve);
+  const values = known[name];
+  return values === undefined
+    ? valid
+    : fc.oneof(
+        { weight: 3, arbitrary: fc.constantFrom(...values) },
+        { weight: 1, arbitrary: valid },
+      );
 }
 
 /** Mostly what the schema allows, as only that gets far. */
@@ -163,15 +197,26 @@ function pathTo(
     );
 }
 
+/** Of requests with many parameters hardly one is good, as some exclude each other: half of all have a few. */
+const FEW_PARAMETERS = 3;
+
+/** Optional parameters: up to a few, or any number of them. */
+function someOf(names: string[]): fc.Arbitrary<string[]> {
+  return fc.oneof(
+    fc.subarray(names, { maxLength: Math.min(names.length, FEW_PARAMETERS) }),
+    fc.subarray(names),
+  );
+}
+
 function queryOf(
   parameters: Parameter[],
   resolve: (reference: string) => Schema,
+  known: KnownValues,
 ): fc.Arbitrary<string> {
-  const pairs = parameters.map(({ name, required, schema = {} }) =>
-    fc
-      .option(mostlyValid(schema, resolve), { freq: required ? 20 : 1 })
-      .map((value) => (value === null ? undefined : `${name}=${encoded(value)}`)),
-  );
+  const required = parameters.filter((parameter) => parameter.required).map(({ name }) => name);
+  const optional = parameters.filter((parameter) => !parameter.required).map(({ name }) => name);
+  const valuesBy = (valueFor: (parameter: Parameter) => fc.Arbitrary<unknown>) =>
+    fc.record(Object.fromEntries(parameters.map((one) => [one.name, valueFor(one).map(encoded)])));
   const names = parameters.map(({ name }) => name);
   const stray = fc.constantFrom(
     'unknown=1',
@@ -182,9 +227,22 @@ function queryOf(
     ...names.flatMap((name) => [`${name}=&${name}=`, `${name}[]=1`, `${name}=%00`, `${name}`]),
   );
   return fc
-    .tuple(fc.tuple(...pairs), fc.option(stray, { freq: 1, nil: undefined }), fc.nat(9))
-    .map(([known, extra, chance]) =>
-      [...known, chance === 0 ? extra : undefined].filter((part) => part !== undefined).join('&'),
+    .record({
+      // Each of many parameters being mostly valid, hardly one request would be: most have only valid ones.
+      values: fc.oneof(
+        { weight: 2, arbitrary: valuesBy((one) => goodValue(one, resolve, known)) },
+        { weight: 1, arbitrary: valuesBy(({ schema = {} }) => mostlyValid(schema, resolve)) },
+      ),
+      sent: fc.tuple(fc.option(fc.constant(required), { freq: 20, nil: [] }), someOf(optional)),
+      extra: fc.oneof(
+        { weight: 9, arbitrary: fc.constant(undefined) },
+        { weight: 1, arbitrary: stray },
+      ),
+    })
+    .map(({ values, sent, extra }) =>
+      [...sent.flat().map((name) => `${name}=${values[name] ?? ''}`), extra]
+        .filter((part) => part !== undefined)
+        .join('&'),
     );
 }
 
@@ -197,12 +255,17 @@ function headerText(value: unknown): string {
 function headersOf(
   parameters: Parameter[],
   resolve: (reference: string) => Schema,
+  known: KnownValues,
 ): fc.Arbitrary<Record<string, string>> {
-  const pairs = parameters.map(({ name, schema = {} }) =>
-    fc
-      .option(mostlyValid(schema, resolve), { freq: 1 })
-      .map((value) => (value === null ? [] : [[name.toLowerCase(), headerText(value)]])),
-  );
+  const pairs = parameters.map((parameter) => {
+    const value = fc.oneof(
+      { weight: 5, arbitrary: goodValue(parameter, resolve, known) },
+      { weight: 1, arbitrary: mostlyValid(parameter.schema ?? {}, resolve) },
+    );
+    return fc
+      .option(value.map(headerText), { freq: 2, nil: undefined })
+      .map((text) => (text === undefined ? [] : [[parameter.name.toLowerCase(), text]]));
+  });
   return fc.tuple(...pairs).map((all) => Object.fromEntries(all.flat()) as Record<string, string>);
 }
 
