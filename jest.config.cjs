@@ -40,5 +40,6 @@ module.exports = {
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   testTimeout: 60_000,
-  maxWorkers: 2,
+  // More than the two cores of CI: many suites wait for time-outs, standbys and restarts.
+  maxWorkers: 3,
 };

@@ -20,7 +20,9 @@ describe('no protocol changes or deletes an event', () => {
         .filter((method) => method !== 'get')
         .map((method) => `${method} ${path.replace('/api/v1/', '')}`),
     );
+    // Schemas and their modes are no events.
     expect(changing.sort()).toEqual([
+      'delete audit/schemas/{action}/{version}',
       'delete performance/cache',
       'post /v1/logs',
       'post audit/events',
@@ -32,6 +34,8 @@ describe('no protocol changes or deletes an event', () => {
       'post performance/cache/warmup',
       'post performance/database/optimize',
       'post performance/profiles',
+      'put audit/schemas/mode',
+      'put audit/schemas/{action}/{version}',
     ]);
   });
 
