@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { NewEvent } from '../../src/audit/event/audit-event';
 import type { AuditEventFilter, AuditEventSort } from '../../src/audit/event/audit-event-filter';
-import { type Position, positionOf } from '../../src/audit/read/position';
+import { type LogPositions, type Position, positionOf } from '../../src/audit/read/position';
 import { ReadPace } from '../../src/audit/read/read-pace';
 import { uuid7 } from '../../src/audit/event/uuid7';
 import { formatInstant } from '../../src/platform/runtime/instant';
@@ -208,6 +208,37 @@ describe('reads through sealed indexes', () => {
         .sort((a, b) => compare(a, b, order));
       expect(keys).toEqual(expected.map(({ id, organizationId }) => `${id} ${organizationId}`));
       expect(new Set(expected.map(({ id }) => id)).size).toBeLessThan(expected.length);
+    }
+  });
+
+  it.each<[string, AuditEventFilter]>([
+    ['principal', { principalIds: ['a'] }],
+    ['target, the first one or another', { resourceIds: ['b'] }],
+    ['value that no event has', { actions: ['none'] }],
+  ])('find the log of a %s in the order of recording, forward and back', async (_, asked) => {
+    for (const own of [ORGANIZATIONS.slice(0, 1), ORGANIZATIONS]) {
+      const expected = stored
+        .filter((one) => own.includes(one.organizationId) && fits(one, asked))
+        .sort((a, b) => compare(a, b, { field: 'sequence', direction: 'asc' }))
+        .map(({ id }) => id);
+      let from: LogPositions | undefined;
+      for (const backward of [false, true]) {
+        const found: string[] = [];
+        for (let isMore = true; isMore;) {
+          const page = await replicas.one.queries.findLogPage(
+            { organizations: own, filter: asked, from, backward, limit: 9, offset: 0 },
+            undefined,
+            {},
+            new FewPortions(10, Infinity),
+          );
+          const ids = page.texts.map((one) => positionOf(one).id);
+          if (backward) found.unshift(...ids);
+          else found.push(...ids);
+          from = backward ? page.before : page.after;
+          ({ isMore } = page);
+        }
+        expect(found).toEqual(expected);
+      }
     }
   });
 

@@ -205,10 +205,7 @@ function positionsOf(
 function ownPosition(request: SealedRequest, values: Values): string[] {
   const { organizations, positions } = request;
   if (!positions) return [];
-  const each = organizations.map((id) => {
-    const [, bound = ''] = ownConditions(id, request, values);
-    return `e.organization_id = ${values.bind(id, 'text')} AND ${bound}`;
-  });
+  const each = organizations.map((id) => ownConditions(id, request, values).join(' AND '));
   return [`(${each.join(' OR ')})`];
 }
 
