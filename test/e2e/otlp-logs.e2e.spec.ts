@@ -361,6 +361,14 @@ describe('log records of the stock SDK', () => {
       expect(await stored()).toHaveLength(MAX_EVENTS);
     });
 
+    it('of large resources of rejected records is refused before it has taken long', async () => {
+      const attributes = [{ key: 'a', value: { stringValue: 'x'.repeat(130_000) } }];
+      const logRecords = Array.from({ length: MAX_EVENTS }, () => ({ eventName: 'a' }));
+      const body = { resourceLogs: [{ resource: { attributes }, scopeLogs: [{ logRecords }] }] };
+      const { status, json } = await post(body, { 'x-organization-id': 'other' });
+      expect([status, json.code]).toEqual([413, 8]);
+    });
+
     it('is counted by its route, and its rejected records', async () => {
       const rejected = async () => {
         const { text } = await service.get('/metrics');

@@ -20,7 +20,7 @@ const MAX_FAULTS_TOLD = 20;
 /** An event as text, and its parts again in the value that is written. */
 const COPIES = 2;
 /**
- * Limit of the events of a request, as a multiple of its largest body: each has the attributes of its resource, so a few
+ * Limit of the records of a request, as a multiple of its largest body: each has the attributes of its resource, so a few
  * hundred kilobytes may become gigabytes. 8192 records, a batch of the Collector, with 2.5 kB of resource each fit.
  */
 const MAX_EXPANSION = 4;
@@ -139,7 +139,7 @@ const REJECTING = new Set<ErrorCode>(['CONFLICT', 'VALIDATION_FAILED']);
 /** The events of a request with the places of their records, and the records that are none. */
 class RecordBatch {
   events: NewEvent[] = [];
-  /** Characters of all events. */
+  /** Characters of all records with their resources, the rejected ones too: they take as long. */
   length = 0;
   private places: ((place: string) => string)[] = [];
   rejected = 0;
@@ -161,7 +161,7 @@ class RecordBatch {
   /** @returns the characters of its event, 0 for a rejected one. */
   add(sent: SentRecord): number {
     const length = this.lengthOf(sent);
-    this.length += length;
+    this.length += length > 0 ? length : charactersOf(sent);
     return length;
   }
 
@@ -238,6 +238,13 @@ class RecordBatch {
     if (first && this.told.length < MAX_FAULTS_TOLD)
       this.told.push(`${first.path} ${first.message}`);
   }
+}
+
+/** Characters of a record that is no event, and of its resource and scope; 0 where they could not be read. */
+function charactersOf(sent: SentRecord): number {
+  if ('fault' in sent) return 0;
+  const parts = [sent.resource, sent.scope, sent.record];
+  return parts.reduce((sum, { attributes }) => sum + attributes.characters, 0);
 }
 
 function placed(

@@ -32,6 +32,11 @@ export class Attributes {
     return this.texts.size === 0;
   }
 
+  /** Characters of all keys and values. */
+  get characters(): number {
+    return this.length;
+  }
+
   /** The text of a string, a number or a truth value; undefined where it is absent, empty or of another type. */
   textOf(key: string): string | undefined {
     const text = this.texts.get(key);
