@@ -146,6 +146,63 @@ describe('what a client may try', () => {
     expect(faultsOf(schema, '{"a":{"__proto__":{"b":1}}}')).toHaveLength(1);
   });
 
+  const list = Array.from({ length: 40_000 }, (_, at) => at);
+  let state = 1;
+  /** Texts without a period, from the generator of Numerical Recipes. */
+  const texts = Array.from({ length: 200 }, () => {
+    const letters = Array.from({ length: 1000 }, () => {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      return state > 0x7fff_ffff ? 'a' : 'b';
+    });
+    return letters.join('');
+  });
+  const steps = { items: { pattern: '^([ab]*a[ab]{200}c|[ab]*)$' } };
+  const long = `"${'a'.repeat(200_000)}"`;
+  it.each([
+    ['elements that are to differ', () => ({ uniqueItems: true }), JSON.stringify(list)],
+    ['values that are to be equal', (at: number) => ({ const: [at] }), JSON.stringify(list)],
+    ['digits', (at: number) => ({ multipleOf: 3 + at / 1e9 }), '7'.repeat(200_000)],
+    ['characters', (at: number) => ({ maxLength: 130_000 + at }), long],
+    ['steps of patterns', () => steps, JSON.stringify(texts)],
+  ])('%s are not checked beyond some work', (_, branch, text) => {
+    const count = branch(0) === steps ? 1 : 120;
+    const anyOf = Array.from({ length: count }, (_one, at) => ({ not: branch(at) }));
+    const schema = { properties: { a: { anyOf } } };
+    expect(faultsOf(schema, `{"a":${text}}`)).toEqual([
+      { path: '', message: expect.stringContaining('is not checked') },
+    ]);
+    expect(faultsOf(schema, '{"a":[]}')?.[0]?.message ?? '').not.toContain('is not checked');
+  });
+
+  it('a pattern of many instructions is matched with many texts, as it takes little for each', () => {
+    const schema = { properties: { a: { items: { not: { pattern: '[a-z]{0,200}x$' } } } } };
+    expect(pathsOf(schema, JSON.stringify({ a: texts }))).toEqual([]);
+  });
+
+  it('each value has the same work', () => {
+    const schema = { properties: { a: { uniqueItems: true } } };
+    const compiled = new CompiledSchema(readSchema(JSON.stringify(schema)));
+    for (let times = 0; times < 40; times += 1) {
+      expect(compiled.faultsOf({ a: list })).toBeUndefined();
+    }
+  });
+
+  it('thousands of allowed values are looked up', () => {
+    const schema = { properties: { a: { items: { enum: list.slice(0, 8000).map(String) } } } };
+    const elements = Array.from({ length: 40_000 }, () => '7999');
+    expect(pathsOf(schema, JSON.stringify({ a: elements }))).toEqual([]);
+    expect(pathsOf(schema, JSON.stringify({ a: [...elements, '8000'] }))).toEqual(['a[40000]']);
+  });
+
+  it('lengths are those in characters', () => {
+    const schema = { properties: { a: { minLength: 2, maxLength: 3 } } };
+    const valid = ['ab', 'abc', '\u{1f600}a', '\u{1f600}\u{1f600}\u{1f600}'];
+    for (const a of valid) expect(pathsOf(schema, JSON.stringify({ a }))).toEqual([]);
+    for (const a of ['', 'a', '\u{1f600}', 'abcd', '\u{1f600}'.repeat(4), '\u{1f600}abc']) {
+      expect(pathsOf(schema, JSON.stringify({ a }))).toEqual(['a']);
+    }
+  });
+
   it('a pattern that takes RegExp exponential time is matched in linear time', () => {
     const schema = { properties: { a: { pattern: '^(a+)+$' }, b: { pattern: '(x+x+)+y' } } };
     expect(pathsOf(schema, JSON.stringify({ a: `${'a'.repeat(1000)}b` }))).toEqual(['a']);

@@ -11,9 +11,10 @@ import type { DataValidationCxt } from 'ajv/dist/types';
 import type { FieldError } from '../../platform/errors/app-error';
 import type { InexactNumbers } from '../../platform/runtime/lossless-json';
 import { memberPath } from '../../validation/constraints';
+import { noteWork, TooMuchWork, withinWork, WORK_PER_MS } from './check-work';
 import { compareDecimals, decimalOf, isIntegral, isMultiple } from './decimal';
-import { canonicalText, numberTextAt } from './json-literal';
-import { Pattern } from './pattern';
+import { canonicalText, numberTextAt, type Place } from './json-literal';
+import { MAX_MATCHED_CHARACTERS, Pattern } from './pattern';
 import {
   type Bound,
   BRANCHES,
@@ -29,8 +30,13 @@ const MAX_FAULTS = 20;
 /** Characters of allowed values in a message. */
 const MAX_VALUES_CHARACTERS = 200;
 
-/** Checks of the search for faults, after which it ends without one: each branch that fails is an object. */
-const MAX_CHECKS = 50_000;
+/** Work of a check of the search for faults, which ends without one after 50 000: each branch that fails is an object. */
+const SEARCH_WORK = 80;
+/** Work for a character of a value that is compared as text, and of a number that is compared by its digits. */
+const TEXT_WORK = 2;
+const DIGIT_WORK = 4;
+/** ajv compares a value with one after the other, and 8000 values with each of 40 000 elements take three seconds. */
+const MAX_COMPARED_VALUES = 16;
 
 /** A value with its place in the object or list around it. */
 type Check = (
@@ -47,9 +53,6 @@ interface Operand {
 
 /** Numbers of the value being checked that a double changes: checks are synchronous. */
 let inexactNow: InexactNumbers | undefined;
-let checksLeft = 0;
-
-class TooManyChecks extends Error {}
 
 /**
  * A schema as functions that ajv has compiled. Events that match, most of them, make no objects; for the others a second
@@ -68,7 +71,10 @@ export class CompiledSchema {
   faultsOf(value: object, inexact?: InexactNumbers): FieldError[] | undefined {
     inexactNow = inexact;
     try {
-      return this.isValid(value) ? undefined : this.explained(value);
+      return withinWork(() => this.isValid(value)) ? undefined : this.explained(value);
+    } catch (error) {
+      if (error instanceof TooMuchWork) return NOT_CHECKED;
+      throw error;
     } finally {
       inexactNow = undefined;
     }
@@ -76,18 +82,45 @@ export class CompiledSchema {
 
   private explained(value: object): FieldError[] {
     this.explain ??= newAjv(this.schema, EXPLAINED_CHECK).compile(toAjv(this.schema));
-    checksLeft = MAX_CHECKS;
+    const { explain } = this;
     try {
-      if (this.explain(value)) throw new Error('The functions of a schema disagree');
+      if (withinWork(() => explain(value))) throw new Error('The functions of a schema disagree');
     } catch (error) {
-      if (!(error instanceof TooManyChecks)) throw error;
-      return [
-        { path: '', message: 'does not match; where is not said, as it would take too long' },
-      ];
+      if (!(error instanceof TooMuchWork)) throw error;
+      return NOT_EXPLAINED;
     }
-    const errors = this.explain.errors ?? [];
-    this.explain.errors = null; // refers to parts of the value
+    const errors = explain.errors ?? [];
+    explain.errors = null; // refers to parts of the value
     return errors.slice(0, MAX_FAULTS).map((error) => fieldErrorOf(error, value));
+  }
+}
+
+const NOT_CHECKED: FieldError[] = [
+  {
+    path: '',
+    message: 'is not checked, as that would take too long: it is too large for its schema',
+  },
+];
+const NOT_EXPLAINED: FieldError[] = [
+  { path: '', message: 'does not match; where is not said, as it would take too long' },
+];
+
+/** Work of an instruction of a pattern for a character, at most. */
+const STEP_WORK = 3;
+
+/**
+ * A pattern whose matching is work of the value that is checked. A few have states without number, for which each character
+ * takes all instructions; others take some nanoseconds for one. Only the time tells which; a stall of the process counts no
+ * more than the slowest way.
+ */
+class CheckedPattern extends Pattern {
+  override test(text: string): boolean {
+    if (text.length > MAX_MATCHED_CHARACTERS) return false;
+    const startedMs = performance.now();
+    const isMatch = super.test(text);
+    const work = (performance.now() - startedMs) * WORK_PER_MS;
+    noteWork(Math.min(work, STEP_WORK * this.steps * text.length));
+    return isMatch;
   }
 }
 
@@ -104,7 +137,7 @@ function newAjv(schema: Schema, check: KeywordDefinition): Ajv2020 {
     strictNumbers: false,
     // Names of members are the client's: `constructor` is missing unless it was sent.
     ownProperties: namesPrototypeMember(schema),
-    code: { regExp: Object.assign((text: string) => new Pattern(text), { code: '' }) },
+    code: { regExp: Object.assign((text: string) => new CheckedPattern(text), { code: '' }) },
   });
   return ajv.addKeyword(check);
 }
@@ -133,8 +166,7 @@ const EXPLAINED_CHECK: FuncKeywordDefinition = {
   compile: (operands: Operand[]) => {
     const validate = (value: unknown, at?: DataValidationCxt): boolean => {
       if (!at) return true;
-      checksLeft -= 1;
-      if (checksLeft < 0) throw new TooManyChecks();
+      noteWork(SEARCH_WORK);
       const failed = operands.find(
         ({ check }) => !check(value, at.parentData as object, at.parentDataProperty, inexactNow),
       );
@@ -166,12 +198,16 @@ function toAjv(schema: Schema): object | boolean {
   if (schema.values) {
     const literals = schema.values.map(({ value }) => value);
     // Of these ajv's comparison is the same.
-    if (literals.length > 0 && literals.every(isPlainLiteral)) add('enum', literals);
+    const isComparable = literals.length > 0 && literals.length <= MAX_COMPARED_VALUES;
+    if (isComparable && literals.every(isPlainLiteral)) add('enum', literals);
     else checks.push(valuesCheck(schema.values));
   }
   checks.push(...numberChecks(schema));
   if (schema.uniqueItems) checks.push(UNIQUE_CHECK);
-  for (const name of SIZE_BOUNDS) if (schema[name] !== undefined) add(name, schema[name]);
+  checks.push(...lengthChecks(schema));
+  for (const name of SIZE_BOUNDS) {
+    if (schema[name] !== undefined && !LENGTHS.has(name)) add(name, schema[name]);
+  }
   if (schema.pattern) add('pattern', schema.pattern.text);
   if (schema.required) add('required', schema.required);
   if (schema.properties) add('properties', mapped(schema.properties, toAjv));
@@ -227,7 +263,7 @@ const isPlainLiteral = (value: unknown): boolean =>
 const checkInteger: Check = (value, holder, key, inexact) => {
   if (typeof value !== 'number') return true;
   if (!inexact) return Number.isInteger(value);
-  return isIntegral(decimalOf(numberTextAt(value, { holder, key }, inexact)));
+  return isIntegral(decimalOf(digitsAt(value, { holder, key }, inexact)));
 };
 
 function numberChecks(schema: Schema): Operand[] {
@@ -253,6 +289,53 @@ function numberChecks(schema: Schema): Operand[] {
   return operands;
 }
 
+const LENGTHS = new Set<string>(['minLength', 'maxLength']);
+
+/** Lengths in characters, which are counted only where the code units leave it open: ajv counts for each bound. */
+function lengthChecks({ minLength, maxLength }: Schema): Operand[] {
+  const operands: Operand[] = [];
+  if (minLength !== undefined) {
+    const message = `must NOT have fewer than ${minLength} characters`;
+    operands.push({ message, check: (value) => !isShorter(value, minLength) });
+  }
+  if (maxLength !== undefined) {
+    const message = `must NOT have more than ${maxLength} characters`;
+    operands.push({
+      message,
+      check: (value) => typeof value !== 'string' || isShorter(value, maxLength + 1),
+    });
+  }
+  return operands;
+}
+
+/** True for a text of fewer than `length` characters, of which each has one or two code units. */
+function isShorter(value: unknown, length: number): boolean {
+  if (typeof value !== 'string' || value.length >= 2 * length) return false;
+  if (value.length < length) return true;
+  noteWork(value.length);
+  let characters = 0;
+  for (let at = 0; at < value.length; at += 1) {
+    if ((value.codePointAt(at) ?? 0) > 0xffff) at += 1;
+    characters += 1;
+  }
+  return characters < length;
+}
+
+/** The text of a number, of which each digit is work. */
+function digitsAt(value: number, place: Place, inexact: InexactNumbers | undefined): string {
+  const text = numberTextAt(value, place, inexact);
+  noteWork(DIGIT_WORK * text.length);
+  return text;
+}
+
+/** The canonical text of a value, of which each character is work. */
+function comparedText(value: unknown, place: Place, inexact: InexactNumbers | undefined): string {
+  const text = canonicalText(value, place, inexact);
+  const isWord = value === null || typeof value === 'boolean';
+  noteWork(isWord ? 1 : TEXT_WORK * text.length);
+  return text;
+}
+
 /**
  * Doubles compare as the numbers that they were written as: the shortest spellings of two doubles have their order. Where a
  * spelling is another number, the decimals are compared.
@@ -263,7 +346,7 @@ function boundCheck({ decimal, text }: Bound, isAllowed: (order: number) => bool
   return (value, holder, key, inexact) => {
     if (typeof value !== 'number') return true;
     if (isExact && !inexact) return isAllowed(value === double ? 0 : value < double ? -1 : 1);
-    const given = decimalOf(numberTextAt(value, { holder, key }, inexact));
+    const given = decimalOf(digitsAt(value, { holder, key }, inexact));
     return isAllowed(compareDecimals(given, decimal));
   };
 }
@@ -274,7 +357,7 @@ function multipleCheck({ decimal, text }: Bound): Check {
   return (value, holder, key, inexact) => {
     if (typeof value !== 'number') return true;
     if (isWhole && !inexact && Number.isSafeInteger(value)) return value % double === 0;
-    return isMultiple(decimalOf(numberTextAt(value, { holder, key }, inexact)), decimal);
+    return isMultiple(decimalOf(digitsAt(value, { holder, key }, inexact)), decimal);
   };
 }
 
@@ -288,7 +371,7 @@ function valuesCheck(values: readonly Literal[]): Operand {
   }
   const check: Check = (value, holder, key, inexact) => {
     if (typeof value === 'string') return texts.has(value);
-    return others.size > 0 && others.has(canonicalText(value, { holder, key }, inexact));
+    return others.size > 0 && others.has(comparedText(value, { holder, key }, inexact));
   };
   return { check, message: allowedWords(values.map(({ canonical }) => canonical)) };
 }
@@ -306,7 +389,7 @@ const UNIQUE_CHECK: Operand = {
   check: (value, _holder, _key, inexact) => {
     if (!Array.isArray(value)) return true;
     const seen = new Set(
-      value.map((one, key) => canonicalText(one, { holder: value, key }, inexact)),
+      value.map((one, key) => comparedText(one, { holder: value, key }, inexact)),
     );
     return seen.size === value.length;
   },

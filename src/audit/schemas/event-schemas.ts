@@ -27,8 +27,6 @@ const MAX_KNOWN_VERSIONS = 200_000;
 const LOG_INTERVAL_MS = 60_000;
 /** Work after which others get the event loop. */
 const SLICE_MS = 5;
-/** Events between two looks at the clock. */
-const CLOCK_EVENTS = 8;
 
 /** Faults by the index of the event, with paths in the event. */
 export type EventFaults = ReadonlyMap<number, readonly FieldError[]>;
@@ -160,7 +158,7 @@ export class EventSchemas implements OnModuleInit {
         if (mode === 'enforce') faults.set(index, found);
         else this.warn(event, found);
       }
-      if (index % CLOCK_EVENTS > 0 || performance.now() - sliceStartMs < SLICE_MS) continue;
+      if (performance.now() - sliceStartMs < SLICE_MS) continue;
       await new Promise((resolve) => setImmediate(resolve));
       if (signal?.aborted) throw abortReason(signal);
       sliceStartMs = performance.now();

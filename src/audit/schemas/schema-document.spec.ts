@@ -135,6 +135,15 @@ describe('bounds', () => {
     ]);
   });
 
+  it('counts names of dependentRequired, of which ajv makes code', () => {
+    const of = (count: number) => {
+      const entries = Array.from({ length: count }, (_, at) => [`a${at}`, ['b']] as const);
+      return { dependentRequired: Object.fromEntries(entries) };
+    };
+    expect(faultsOf(of(MAX_SUBSCHEMAS - 1))).toEqual([]);
+    expect(faultsOf(of(3500))).toEqual([expect.stringContaining(`more than ${MAX_SUBSCHEMAS}`)]);
+  });
+
   it('refuses a large text', () => {
     expect(faultsOf({ description: 'x'.repeat(70_000) })).toEqual([
       expect.stringContaining('bytes of at most'),

@@ -16,7 +16,7 @@ import { Pattern } from './pattern';
 /** The dialect of schemas, the only one. */
 export const DIALECT = 'https://json-schema.org/draft/2020-12/schema';
 export const MAX_SCHEMA_BYTES = 64 * 1024;
-/** Subschemas, each counted where a `$ref` repeats it. */
+/** Subschemas, each counted where a `$ref` repeats it, and names of `dependentRequired`. */
 export const MAX_SUBSCHEMAS = 300;
 /** Levels of subschemas, through references. */
 const MAX_LEVELS = 48;
@@ -212,11 +212,7 @@ class SchemaReader {
 
   private schemaIn(value: unknown, context: Context): Schema {
     const { pointer, level, isRepeated } = context;
-    this.subschemas += 1;
-    if (this.subschemas > MAX_SUBSCHEMAS) {
-      this.fault('', `has more than ${MAX_SUBSCHEMAS} subschemas, with those that $ref repeats`);
-      throw new TooLarge();
-    }
+    this.addSubschemas(1);
     if (level > MAX_LEVELS) {
       this.fault(pointer, `is nested deeper than ${MAX_LEVELS} levels of subschemas`);
       throw new TooLarge();
@@ -244,6 +240,13 @@ class SchemaReader {
       for (const name of ['minContains', 'maxContains'] as const) delete schema[name];
     }
     return simplified(schema);
+  }
+
+  private addSubschemas(count: number): void {
+    this.subschemas += count;
+    if (this.subschemas <= MAX_SUBSCHEMAS) return;
+    this.fault('', `has more than ${MAX_SUBSCHEMAS} subschemas, with those that $ref repeats`);
+    throw new TooLarge();
   }
 
   private addRepeatedWork(work: number): void {
@@ -311,6 +314,8 @@ class SchemaReader {
     },
     dependentRequired: (schema, value, { pointer }) => {
       if (!isObject(value)) return this.fault(pointer, 'must be an object');
+      // ajv makes code of each, as of a subschema, and fails for thousands.
+      this.addSubschemas(Object.keys(value).length);
       schema.dependentRequired = new Map(
         Object.entries(value).map(([name, names]) => {
           this.checkName(name, pointer);
