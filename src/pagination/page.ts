@@ -36,9 +36,6 @@ export function linksOf(url: string, page: PageInfo): string[] {
   };
   const links = [link('first')];
   if (page.previousCursor !== undefined) links.push(link('prev', `cursor=${page.previousCursor}`));
-  else if (page.hasPrevious) {
-    links.push(link('prev', `offset=${Math.max(0, (page.offset ?? 0) - page.limit)}`));
-  }
   if (page.nextCursor !== undefined) links.push(link('next', `cursor=${page.nextCursor}`));
   return links;
 }

@@ -112,13 +112,14 @@ describe('partial pages, put together', () => {
           const found: string[] = [];
           let answer = await page(token, { ...query, ...(offset ? { offset: `${offset}` } : {}) });
           for (let pages = 1; ; pages += 1) {
-            const { partial, hasNext, nextCursor } = answer.json.pagination;
+            const { partial, hasNext, nextCursor, hasPrevious } = answer.json.pagination;
             expect(pages).toBeLessThan(all.length + 20); // each page comes further
             expect(namesIn(answer).length).toBeLessThanOrEqual(limit);
             expect([true, undefined]).toContain(partial);
             if (partial) expect(hasNext).toBe(true);
             partialPages += partial ? 1 : 0;
             expect(nextCursor !== undefined).toBe(hasNext);
+            expect('previousCursor' in answer.json.pagination).toBe(hasPrevious);
             found.push(...namesIn(answer));
             if (!hasNext) break;
             const link = linkIn(answer, 'next') ?? '';
@@ -137,8 +138,6 @@ describe('partial pages, put together', () => {
             expect(answer.json.pagination).toHaveProperty('nextCursor');
             back.unshift(...namesIn(answer));
           }
-          // Beyond the end of the list there is no event to go back from.
-          if (model.length === 0 && found.length === 0 && back.length === 0) return;
           const whole = modelOf(all, asked);
           expect(back).toEqual(whole.slice(0, whole.length - lastPage.length));
         },
@@ -147,6 +146,118 @@ describe('partial pages, put together', () => {
     );
     expect(partialPages).toBeGreaterThan(100);
   }, 240_000);
+
+  /** Lists of events of which some are rare: by each field and direction, with the offsets that end in, at and beyond them. */
+  const offsetLists = (['timestamp', 'sequence'] as const).flatMap((sort_field) =>
+    (['asc', 'desc'] as const).flatMap((sort_direction) =>
+      [1, 2, 3, 4, 5, 6].map((offset) => ({ sort_field, sort_direction, offset })),
+    ),
+  );
+
+  /** Records events of which these are rare, each a second after the one before. */
+  async function recordPattern(organizationId: string, pattern: readonly boolean[]): Promise<void> {
+    for (const [index, isRare] of pattern.entries()) {
+      const timestamp = new Date(Date.UTC(2026, 7, 1, 0, 0, index)).toISOString();
+      await record(organizationId, 1, { timestamp, action: isRare ? 'rare' : 'other' });
+    }
+  }
+
+  describe('within an offset', () => {
+    const organizationId = newOrganization();
+    const pattern = [0, 0, 1, 1, 0, 1, 0, 0, 1, 0, 1].map(Boolean);
+    const ROWS = 2;
+    let token: string;
+
+    beforeAll(async () => {
+      token = await tokenOf({
+        organizations: [organizationId],
+        scope: 'audit:read audit:write audit:export',
+      });
+      await recordPattern(organizationId, pattern);
+    });
+
+    it.each(offsetLists)(
+      'lead from each page to all before it: %j',
+      async ({ offset, ...sort }) => {
+        const query = { actions: 'rare', ...sort };
+        const whole = namesIn(await page(token, { ...query, limit: '1000' }));
+        const rows = sort.sort_direction === 'asc' ? pattern : pattern.toReversed();
+        /** Rare events in what the pages up to the one at `index` have looked at. */
+        const passedBy = (index: number) =>
+          rows.slice(0, (index + 1) * ROWS).filter((isRare) => isRare).length;
+        readFew(ROWS);
+        let answer = await page(token, { ...query, offset: `${offset}` });
+        let found = 0;
+        for (let index = 0; ; index += 1) {
+          const { hasNext, hasPrevious, nextCursor, previousCursor, resumeCursor } =
+            answer.json.pagination;
+          const names = namesIn(answer);
+          const isBegun = names.length > 0 || found > 0;
+          const passed = isBegun ? offset + found : Math.min(offset, passedBy(index));
+          expect(names).toEqual(whole.slice(passed, passed + names.length));
+          expect(hasPrevious).toBe(passed > 0 || index > 0);
+          expect(previousCursor !== undefined).toBe(hasPrevious);
+          found += names.length;
+          const usual = async (cursor: string) => {
+            Object.assign(service.provider(ReadScheduler).pace, USUAL);
+            return namesIn(await page(token, { ...query, cursor, limit: '1000' }));
+          };
+          if (previousCursor) expect(await usual(previousCursor)).toEqual(whole.slice(0, passed));
+          if (resumeCursor) expect(await usual(resumeCursor)).toEqual([]);
+          if (sort.sort_field === 'sequence' && sort.sort_direction === 'asc')
+            expect(resumeCursor !== undefined).toBe(!hasNext);
+          if (!hasNext) break;
+          const exported = await fetchExport(service, token, {
+            ...query,
+            format: 'ndjson',
+            cursor: nextCursor,
+          });
+          const lines = exported.text.split('\n').filter((line) => line !== '');
+          const rest = lines.map((line) => nameOf(JSON.parse(line) as Stored));
+          expect(rest).toEqual(whole.slice(offset + found));
+          readFew(ROWS);
+          answer = await page(token, { ...query, cursor: nextCursor });
+        }
+        expect(found).toBe(Math.max(0, whole.length - offset));
+      },
+    );
+  });
+
+  it.each(offsetLists)(
+    'of several organizations have a cursor at each event within an offset: %j',
+    async ({ offset, sort_field, sort_direction }) => {
+      const organizations = [newOrganization(), newOrganization()].sort();
+      const token = await tokenOf({ organizations });
+      await recordPattern(organizations[0] ?? '', [true, false, true, false, false, true]);
+      await recordPattern(organizations[1] ?? '', [false, false, true, true, true]);
+      const query = { actions: 'rare', sort_field, sort_direction };
+      const whole = namesIn(await page(token, query));
+      expect(whole).toHaveLength(6);
+      const text = `query ($offset: Int, $cursor: String) {
+        optimizedAuditEvents(
+          filter: { actions: ["rare"] }
+          pagination: { limit: 2, offset: $offset, cursor: $cursor,
+            sort: { field: ${sort_field.toUpperCase()}, direction: ${sort_direction.toUpperCase()} } }
+        ) { edges { cursor node { id organizationId } } pageInfo { hasNextPage endCursor } }
+      }`;
+      for (const rows of [1, 2, 3]) {
+        let variables: object = { offset };
+        for (let found = offset; ;) {
+          readFew(rows);
+          const { json } = await service.post('/graphql', token, { query: text, variables });
+          const { edges, pageInfo } = json.data.optimizedAuditEvents;
+          Object.assign(service.provider(ReadScheduler).pace, USUAL);
+          for (const { cursor, node } of edges as { cursor: string; node: Stored }[]) {
+            expect(nameOf(node)).toBe(whole[found]);
+            found += 1;
+            expect(namesIn(await page(token, { ...query, cursor }))).toEqual(whole.slice(found));
+          }
+          if (!pageInfo.hasNextPage) break;
+          variables = { cursor: pageInfo.endCursor };
+        }
+      }
+    },
+  );
 
   it('lead back to what a partial page has passed', async () => {
     const organizationId = newOrganization();
@@ -476,4 +587,27 @@ describe('a long read', () => {
     const rest = await service.get(`${path}&limit=8&cursor=${nextCursor}`, token);
     expect(rest.json.pagination).toMatchObject({ hasNext: false });
   });
+
+  it.each(['timestamp', 'sequence'])(
+    'by %s whose time ends after the events that its offset skips still leads to them',
+    async (sort_field) => {
+      Object.assign(service.provider(ReadScheduler).pace, {
+        firstRows: 3,
+        budgetMs: 300,
+        shortMs: 0,
+      });
+      const query = { actions: 'test.run', sort_field, sort_direction: 'asc' };
+      blockSecondPortion();
+      const answer = await page(token, { ...query, offset: '3' });
+      await blocker.unblock();
+      expect(answer.json).toMatchObject({ data: [], pagination: { partial: true } });
+      Object.assign(service.provider(ReadScheduler).pace, USUAL);
+      const whole = namesIn(await page(token, { ...query, limit: '50' }));
+      const { previousCursor, nextCursor } = answer.json.pagination;
+      const before = await page(token, { ...query, cursor: previousCursor });
+      expect(namesIn(before)).toEqual(whole.slice(0, 3));
+      const rest = await page(token, { ...query, cursor: nextCursor, limit: '50' });
+      expect(namesIn(rest)).toEqual(whole.slice(3));
+    },
+  );
 });

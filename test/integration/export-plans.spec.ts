@@ -42,6 +42,7 @@ async function nodesOf(list: Partial<ExportList>): Promise<string[]> {
     isRawCsv: false,
     delimiter: 'comma',
     columns: [],
+    offset: 0,
     ...list,
   });
   const [, query = ''] = /^COPY \(([^]*)\) TO STDOUT/.exec(statement) ?? [];

@@ -208,7 +208,9 @@ export class AuditExports implements BeforeApplicationShutdown {
       : { after: await this.positionAfter(principal, list, query, response) };
     const { format, schema, isRawCsv = false, delimiter = 'comma', columns = CSV_COLUMNS } = query;
     const layout = layoutOf(format, schema);
-    return { ...list, after, positions, ...layout, isRawCsv, delimiter, columns };
+    // The cursor of a page whose search ended within an offset has what is left of that.
+    const offset = from?.skip ?? 0;
+    return { ...list, after, positions, offset, ...layout, isRawCsv, delimiter, columns };
   }
 
   private async positionAfter(

@@ -20,7 +20,7 @@ import { csvCell } from './csv-cells';
 
 export interface ExportList extends Pick<
   PageRequest,
-  'organizations' | 'filter' | 'sort' | 'after' | 'positions'
+  'organizations' | 'filter' | 'sort' | 'after' | 'positions' | 'offset'
 > {
   format: ExportFormatName;
   /** The form of each event; of CSV always `native`. */
@@ -49,7 +49,8 @@ export function exportStatement(
 } {
   const values = new Values();
   const own = isTallied && list.format === 'csv' ? 'e.organization_id, ' : '';
-  const query = `SELECT ${own}${projectionOf(list)} FROM ${rowsOf(list, values)} ORDER BY ${orderBy(list.sort, 'e')}`;
+  const skipping = list.offset > 0 ? ` OFFSET ${values.bind(list.offset, 'bigint')}` : '';
+  const query = `SELECT ${own}${projectionOf(list)} FROM ${rowsOf(list, values)} ORDER BY ${orderBy(list.sort, 'e')}${skipping}`;
   const delimiter = escapeLiteral(CSV_DELIMITERS[list.delimiter]);
   const options = list.format === 'csv' ? `(FORMAT csv, DELIMITER ${delimiter})` : JSON_LINES;
   return {

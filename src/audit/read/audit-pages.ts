@@ -167,32 +167,37 @@ export class AuditPages {
       offset,
     };
     const found = await this.queries.findPage(request, signal, limits, pace);
-    const { texts, reached, offset: skip } = found;
+    const { texts, isPartial = false, reached, offset: skip = 0 } = found;
     const isMore = texts.length > limit;
     const events = texts.slice(0, limit);
     if (backward) events.reverse();
     const hasNext = backward || isMore || reached !== undefined;
     const hasPrevious = from
       ? !backward || isMore || reached !== undefined
-      : offset > 0 && (events.length > 0 || !(await this.isEmpty(list, { signal, limits, pace })));
+      : offset > 0 &&
+        (events.length > 0 ||
+          (isPartial ? skip < offset : !(await this.isEmpty(list, { signal, limits, pace }))));
     const [first, last] = [events[0], events.at(-1)].map((event) => event && edgeOf(event, list));
     // Where a search ended the list goes on in both directions.
     const searched = reached && cursorPositionOf(reached, list);
     // Without an event in between, the neighbours of a page begin at the ends of the list.
     const next = backward ? (last ?? searched ?? BEGINNING_OF_LIST) : (searched ?? last);
-    const previous = backward ? (searched ?? first) : (first ?? searched ?? (from && END_OF_LIST));
+    // The event at the end of a search within an offset may be one that was skipped.
+    const passed = searched && (offset > 0 ? { ...searched, isIncluded: true as const } : searched);
+    const previous = backward ? (searched ?? first) : (first ?? passed ?? END_OF_LIST);
     const isEnd = !hasNext && list.sort.direction === 'asc' && list.sort.field === 'timestamp';
-    const end = last ?? from?.edge;
+    // Without an event of a page within an offset it is not known where the list ends.
+    const end = last ?? (offset > 0 ? undefined : from?.edge);
     const resume = isEnd ? (end ?? (hasPrevious ? null : BEGINNING_OF_LIST)) : null;
     return {
       events,
       hasNext,
       hasPrevious,
-      isPartial: reached !== undefined,
+      isPartial,
       edges: {
         ...(hasNext && next ? { next } : {}),
         ...(hasPrevious && previous ? { previous } : {}),
-        ...(reached && skip ? { skip } : {}),
+        ...(isPartial && skip > 0 ? { skip } : {}),
         resume,
       },
     };
@@ -212,11 +217,13 @@ export class AuditPages {
       offset,
     };
     const found = await this.queries.findLogPage(request, signal, limits, pace);
-    const { texts, isMore, isPartial = false, before, after, offset: skip } = found;
+    const { texts, isMore, isPartial = false, before, after, offset: skip = 0 } = found;
     const hasNext = backward || isMore || isPartial;
     const hasPrevious = from
       ? !backward || isMore || isPartial
-      : offset > 0 && (texts.length > 0 || !(await this.isEmpty(list, { signal, limits, pace })));
+      : offset > 0 &&
+        (texts.length > 0 ||
+          (isPartial ? skip < offset : !(await this.isEmpty(list, { signal, limits, pace }))));
     const end = positionsText(organizationsOf(list), after);
     return {
       events: texts,
@@ -228,7 +235,7 @@ export class AuditPages {
         ...(hasPrevious && before
           ? { previous: positionsText(organizationsOf(list), before) }
           : {}),
-        ...(isPartial && skip ? { skip } : {}),
+        ...(isPartial && skip > 0 ? { skip } : {}),
         resume: hasNext ? null : end,
       },
     };
@@ -255,7 +262,7 @@ export class AuditPages {
   ): (index: number) => string {
     const { list, binding, isLog } = page;
     const edgeAt = isLog
-      ? logEdgesIn(page, edges, eventAt)
+      ? logEdgesIn(list, edges, eventAt)
       : (index: number) => cursorPositionOf(eventAt(index), list);
     let last: { index: number; cursor: string } | undefined;
     return (index) => {
@@ -269,8 +276,8 @@ export class AuditPages {
   /** False for a list whose search ended for want of time, too. */
   private async isEmpty(list: List, { signal, limits, pace }: Reading): Promise<boolean> {
     const first = { ...list, limit: 1, offset: 0 };
-    const { texts, reached } = await this.queries.findPage(first, signal, limits, pace);
-    return texts.length === 0 && !reached;
+    const { texts, isPartial } = await this.queries.findPage(first, signal, limits, pace);
+    return texts.length === 0 && !isPartial;
   }
 
   private requireSaneBounds(limit: number, { offset, cursor }: PageQuery): void {
@@ -347,12 +354,12 @@ export function edgePositions(edge: PageEdge | undefined, list: List): LogPositi
 
 /** The edges after single events of a page in the order of recording, fastest in the order of the page. */
 function logEdgesIn(
-  { list, from }: PageDescription,
+  list: List,
   { previous }: PageEdges,
   eventAt: (index: number) => Position,
 ): (index: number) => string {
-  const start = from && !from.backward ? from.edge : previous;
-  const begin = () => new AdvancingPositions(organizationsOf(list), edgePositions(start, list));
+  // Not where the page was asked from: events that an offset skipped may be in between.
+  const begin = () => new AdvancingPositions(organizationsOf(list), edgePositions(previous, list));
   let positions = begin();
   let passed = 0;
   return (index) => {

@@ -56,7 +56,9 @@ const SHORT_TEXT = 1024;
 /** Events of a list in its order. */
 export interface FoundList {
   texts: string[];
-  /** Where the search ended for want of time: what is before is in `texts`. Absent when the page is full or the list over. */
+  /** True when the search ended for want of time. */
+  isPartial?: true;
+  /** Where a partial search ended: what is before is in `texts`. Absent where it did not begin, at the start of the list. */
   reached?: Position | undefined;
   /** Events that are still to be skipped after `reached`. */
   offset?: number;
@@ -130,7 +132,10 @@ export class AuditQueries {
       this.read(request.organizations, own, (client) => this.sealed.parts(client, request));
     for (let isFirst = true; ; isFirst = false) {
       const portion = await (isFirst ? pace.first(read) : pace.next(read));
-      if (!portion) return { texts: found.texts, reached: walk.position(), offset: found.offset };
+      if (!portion) {
+        const { texts, offset } = found;
+        return { texts, isPartial: true, reached: walk.position(), offset };
+      }
       found.add(portion);
       const isMore = walk.advance(portion.reached);
       if (found.isFull || !isMore) return { texts: found.texts };
@@ -230,7 +235,7 @@ export class AuditQueries {
     const { backward, limit, organizations } = request;
     const found = new FoundTexts(pageOfLog(request));
     let from = request.from;
-    let ends: Pick<LogPage, 'before' | 'after'> = { before: undefined, after: from ?? NOWHERE };
+    let ends: Pick<LogPage, 'before' | 'after'> = { before: from, after: from ?? NOWHERE };
     type Find = (client: PoolClient, page: PortionRequest) => Promise<Portion | undefined>;
     const readBy = (find: Find) => (own?: AbortSignal) =>
       this.readChecked(organizations, own, async (client) => {

@@ -82,16 +82,17 @@ export async function findEnds(
     const before = end ? await positionsAt(preceding) : from;
     return { before: isMore ? before : undefined, after: from ?? new Map<string, LogPosition>() };
   }
-  // The events before an offset were skipped: they precede the page.
-  const isOffset = offset > 0 && begin !== undefined;
+  const passed = (id: string) => {
+    const sequence = isMore ? least(headOf(id), passedSequence(end, id)) : headOf(id);
+    return greatest(startOf(id), greatest(sequence, last.get(id)?.sequence ?? 0n));
+  };
+  const after = await positionsAt(passed);
+  if (offset === 0) return { before: from, after };
+  // The events that an offset skips precede the page: one without events is after all of them.
+  if (!begin) return { before: after, after };
   const skipped = (id: string) =>
     greatest(startOf(id), least(headOf(id), precedingSequence(begin, id)));
-  const before = isOffset ? await positionsAt(skipped) : from;
-  const after = (id: string) => {
-    const passed = isMore ? least(headOf(id), passedSequence(end, id)) : headOf(id);
-    return greatest(startOf(id), greatest(passed, last.get(id)?.sequence ?? 0n));
-  };
-  return { before, after: await positionsAt(after) };
+  return { before: await positionsAt(skipped), after };
 }
 
 function positionsOf(event: Position | undefined): LogPositions {

@@ -14,7 +14,7 @@ export interface PageRequest {
   organizations: readonly string[] | '*';
   filter: AuditEventFilter;
   sort: AuditEventSort;
-  /** Excludes the events up to this one in the order. */
+  /** Excludes the events up to this one in the order; those before it alone with `isIncluded`. */
   after?: Position;
   /**
    * For a list by sequence: positions of its organizations, after which the events are; descending, up to and with
@@ -187,19 +187,20 @@ export function isFiltered(filter: AuditEventFilter): boolean {
 /** Keyset bound. The plain bound on timestamp lets PostgreSQL prune partitions; the row comparison alone visits all. */
 function afterPosition(sort: AuditEventSort, after: Position, values: Values): string[] {
   const operator = sort.direction === 'asc' ? '>' : '<';
+  const bound = after.isIncluded ? `${operator}=` : operator;
   const organization = `${values.bind(after.organizationId, 'text')} COLLATE "C"`;
   if (sort.field === 'sequence') {
     const sequence = values.bind(after.sequence, 'bigint');
     return [
       `e.sequence ${operator}= ${sequence}`,
-      `(e.sequence, e.organization_id) ${operator} (${sequence}, ${organization})`,
+      `(e.sequence, e.organization_id) ${bound} (${sequence}, ${organization})`,
     ];
   }
   const timestamp = values.bind(after.timestamp, 'timestamptz');
   const id = values.bind(after.id, 'uuid');
   return [
     `e.timestamp ${operator}= ${timestamp}`,
-    `(e.timestamp, e.id, e.organization_id) ${operator} (${timestamp}, ${id}, ${organization})`,
+    `(e.timestamp, e.id, e.organization_id) ${bound} (${timestamp}, ${id}, ${organization})`,
   ];
 }
 

@@ -12,6 +12,8 @@ export interface Position {
   organizationId: string;
   /** Recording time in positions by sequence; identifies the event. */
   recordedAt?: string;
+  /** True where a list goes on with the event at this position, not with the one beyond. */
+  isIncluded?: true;
 }
 
 export function logPositionOf({ sequence, recordedAt, id }: Position): LogPosition {
