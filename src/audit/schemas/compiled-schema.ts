@@ -139,6 +139,9 @@ function newAjv(schema: Schema, check: KeywordDefinition): Ajv2020 {
     ownProperties: namesPrototypeMember(schema),
     code: { regExp: Object.assign((text: string) => new CheckedPattern(text), { code: '' }) },
   });
+  // Ajv2020 turns it on. Schemas have no unevaluated members (schema-document.ts), and the code that tracks them fails with a
+  // TypeError for some combinations of oneOf, additionalProperties and patternProperties (ajv 8.20.0).
+  ajv.opts.unevaluated = false;
   return ajv.addKeyword(check);
 }
 
