@@ -1,4 +1,4 @@
-/** What the header shows of a token. The service alone verifies it. */
+/** The claims of a token that the header shows. The service alone verifies it. */
 export interface Claims {
   subject: string;
   /** `*` stands for all. */

@@ -146,7 +146,7 @@ export class AuditLogViewer extends HTMLElement {
     addEventListener('popstate', this.navigated);
     addEventListener('online', this.online);
     this.build();
-    // What made the element sets its properties in the same task.
+    // Its properties are set in the task that made the element.
     queueMicrotask(() => {
       if (!this.pages && !this.renewal) this.begin();
     });

@@ -88,7 +88,7 @@ export class ExportDialog {
     const { language } = this;
     this.controller = new AbortController();
     const { signal } = this.controller;
-    // Where the browser writes to a file, the export needs no memory of the page.
+    // A browser that writes to a file keeps no part of the export in memory.
     let file: FileSystemWritableFileStream | undefined;
     const pick = (globalThis as { showSaveFilePicker?: SaveFilePicker }).showSaveFilePicker;
     if (pick && isSecureContext) {

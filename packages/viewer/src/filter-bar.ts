@@ -254,7 +254,7 @@ export class FilterBar {
   }
 }
 
-/** What one types into a menu may have `*` at its end, as in the query. */
+/** A value typed into a menu may have `*` at its end, as in the query. */
 function withTerm(text: string, qualifier: string, value: string, isNegated: boolean): string {
   if (!/^[^\s"*!,]+\*$/.test(value)) return withQualifier(text, qualifier, value, isNegated);
   const beginning = quoted(value.slice(0, -1));

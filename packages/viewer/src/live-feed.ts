@@ -10,7 +10,7 @@ interface FeedListener {
   begun: () => void;
   /** Events in the order of their recording. */
   arrived: (events: ViewerEvent[]) => void;
-  /** Whether the connection is there. */
+  /** True while the connection is open. */
   connected: (isConnected: boolean) => void;
   /** The service refuses: the feed has ended. */
   refused: (error: ApiError) => void;

@@ -128,19 +128,19 @@ export function withoutQualifiers(text: string, names: readonly string[]): strin
     .join(' ');
 }
 
-/** What can be completed at the caret. */
+/** The part of a query at the caret that can be completed. */
 export interface Completion {
   kind: 'qualifier' | 'value';
   /** Of a value. */
   qualifier?: string;
-  /** What has been typed of it. */
+  /** Its characters so far. */
   prefix: string;
   /** Range that a choice replaces, in code units. */
   start: number;
   end: number;
 }
 
-/** What is typed at `caret`: the name of a qualifier, or one of its values (after the last comma). */
+/** The part at `caret`: the name of a qualifier, or one of its values (after the last comma). */
 export function completionAt(text: string, caret: number): Completion {
   const token = tokensOf(text).find(({ start, end }) => start <= caret && caret <= end);
   if (!token) return { kind: 'qualifier', prefix: '', start: caret, end: caret };

@@ -30,7 +30,7 @@ interface TimelineOptions {
 interface Row {
   element: HTMLElement;
   cells: HTMLElement[];
-  /** What it shows: another event fills it anew. */
+  /** The event that it shows: another one fills it anew. */
   shown: ViewerEvent | undefined;
   index: number;
 }

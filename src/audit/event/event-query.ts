@@ -139,7 +139,7 @@ function negated(term: string): string {
   return `!${term.replace(/^(\\*)!/, (found, backslashes: string) => (backslashes.length % 2 === 1 ? `${'\\'.repeat(backslashes.length >> 1)}!` : found))}`;
 }
 
-/** Words are compared without regard to case; a negated one stands for the others. */
+/** The element for a word of a field with few words, which are compared without regard to case. */
 function wordOf(
   element: string,
   words: readonly string[],

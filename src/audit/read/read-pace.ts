@@ -21,7 +21,7 @@ const [RESERVED_PART, MAX_RESERVED_MS] = [0.25, 1000];
 const NO_TURN = new Set<string>(['TOO_MANY_REQUESTS', 'QUEUE_TIMEOUT']);
 
 /** Where a read in portions gets its permits. */
-export interface Turns {
+export interface PortionPermits {
   request: PermitRequest;
   /** Gives up the permits that the read began with. */
   release: () => void;
@@ -37,7 +37,7 @@ interface PaceOptions {
   firstRows: number;
   /** Milliseconds after which a read is a long one. */
   shortMs?: number;
-  turns?: Turns;
+  permits?: PortionPermits;
 }
 
 /**
@@ -100,21 +100,21 @@ export class ReadPace {
 
   /**
    * Runs a further portion, with a signal that also ends soon after the read. Undefined when there is no time for one, or
-   * none of its turns came in time.
+   * it got no permit in time.
    * @throws the reason of the read's signal; what `work` throws.
    */
   async next<T>(work: (signal?: AbortSignal) => Promise<T>): Promise<T | undefined> {
     if (this.signal?.aborted) throw abortReason(this.signal);
     if (this.leftMs <= 0) return undefined;
-    const { turns, shortMs = SHORT_MS } = this.options;
-    if (turns && !this.isLong && performance.now() - this.startedMs >= shortMs) {
-      turns.release();
+    const { permits, shortMs = SHORT_MS } = this.options;
+    if (permits && !this.isLong && performance.now() - this.startedMs >= shortMs) {
+      permits.release();
       this.isLong = true;
     }
     const late = new AppError('REQUEST_TIMEOUT', 'The time of this read is over.');
     return this.within(this.portionMs, late, (own) => {
-      if (!turns || !this.isLong) return work(own);
-      return turns.run({ ...turns.request, signal: own }, async () =>
+      if (!permits || !this.isLong) return work(own);
+      return permits.run({ ...permits.request, signal: own }, async () =>
         this.leftMs > 0 ? work(own) : undefined,
       );
     });

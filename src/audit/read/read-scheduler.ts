@@ -12,7 +12,7 @@ import {
   paginationConfig,
   serverConfig,
 } from '../../platform/config/settings';
-import { FIRST_ROWS, ReadPace, SHORT_MS, type Turns } from './read-pace';
+import { FIRST_ROWS, ReadPace, SHORT_MS, type PortionPermits } from './read-pace';
 
 /** Part of the connections that long reads have together, at least one. */
 const LONG_READS_PART = 0.2;
@@ -70,8 +70,12 @@ export class ReadScheduler {
           releaseConnection();
           releasePermit();
         };
-        const turns: Turns = { request, release, run: (own, portion) => this.turn(own, portion) };
-        return work(new ReadPace({ ...this.pace, turns, signal: request.signal }));
+        const permits: PortionPermits = {
+          request,
+          release,
+          run: (own, portion) => this.turn(own, portion),
+        };
+        return work(new ReadPace({ ...this.pace, permits, signal: request.signal }));
       }),
     );
   }

@@ -44,7 +44,7 @@ interface Versions {
   byAction: ReadonlyMap<string, ActionVersions>;
 }
 
-/** What an event is checked against: a schema, none, or a version that does not exist. */
+/** The schema that an event is checked against: one, none, or a version that does not exist. */
 type Rule = { key: SchemaKey; id: string } | 'none' | 'unknown version';
 
 /**

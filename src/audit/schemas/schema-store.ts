@@ -5,11 +5,11 @@ import { toDatabaseError } from '../../platform/database/database-errors';
 import { AppError } from '../../platform/errors/app-error';
 
 export const MODES = ['off', 'warn', 'enforce'] as const;
-/** What faults of events do: nothing is checked, they are counted and logged, or the event is refused. */
+/** The effect of faults of events: nothing is checked, they are counted and logged, or the event is refused. */
 export type SchemaMode = (typeof MODES)[number];
 
 export const COMPATIBILITIES = ['backward', 'none'] as const;
-/** Whether a version had to accept all that the version before accepts. */
+/** Tells if a version had to accept all that the version before accepts. */
 export type Compatibility = (typeof COMPATIBILITIES)[number];
 
 export interface SchemaKey {

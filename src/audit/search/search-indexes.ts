@@ -40,7 +40,7 @@ export function keyHashOf(key: SearchKey, e: string): string {
 }
 
 /**
- * What restricts an index to rows with a value; a statement must say it, too. Not of a column that is NOT NULL: since
+ * The condition that restricts an index to rows with a value; a statement must say it, too. Not of a column that is NOT NULL: since
  * version 17 PostgreSQL drops the condition from a statement, and could not prove that of the index.
  */
 export function presenceOf(key: SearchKey, e: string): string {

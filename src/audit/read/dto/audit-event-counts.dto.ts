@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { flag, integer, oneOf, type Rule, text } from '../../../validation/constraints';
+import { oneOf, type Rule, text } from '../../../validation/constraints';
 import {
   ApiBoolean,
   ApiInstant,
@@ -13,7 +13,12 @@ import {
 import { QueryText } from '../../../validation/query-coercion';
 import { COUNT_KEYS, type CountKey } from '../count-statement';
 import type { CountQuery } from '../event-counts';
-import { AuditEventFilterDto, filterIn } from './audit-event-search.dto';
+import {
+  AuditEventFilterDto,
+  CacheTtlProperty,
+  filterIn,
+  UseCacheProperty,
+} from './audit-event-search.dto';
 import { AuditEventFilterQuery, filterOf } from './audit-events-query.dto';
 
 const MAX_ZONE_LENGTH = 64;
@@ -81,18 +86,10 @@ export class AuditEventCountsSearchDto {
   )
   timeZone?: string | null;
 
-  @Property(
-    flag,
-    { type: Boolean },
-    { description: 'Whether a kept answer will do. Left out: true.' },
-  )
+  @UseCacheProperty()
   useCache?: boolean | null;
 
-  @Property(
-    integer(60, 3600),
-    { type: 'integer', minimum: 60, maximum: 3600 },
-    { description: 'Seconds to keep the answer. Left out: as configured.' },
-  )
+  @CacheTtlProperty()
   cacheTTL?: number | null;
 }
 

@@ -111,6 +111,20 @@ export class PaginationDto {
   includeTotal?: boolean | null;
 }
 
+export const UseCacheProperty = (): PropertyDecorator =>
+  Property(
+    flag,
+    { type: Boolean },
+    { description: 'Whether a kept answer will do. Left out: true.' },
+  );
+
+export const CacheTtlProperty = (): PropertyDecorator =>
+  Property(
+    integer(60, 3600),
+    { type: 'integer', minimum: 60, maximum: 3600 },
+    { description: 'Seconds to keep the answer. Left out: as configured.' },
+  );
+
 export class AuditEventSearchDto {
   @NestedProperty(() => AuditEventFilterDto)
   filter?: AuditEventFilterDto | null;
@@ -118,18 +132,10 @@ export class AuditEventSearchDto {
   @NestedProperty(() => PaginationDto)
   pagination?: PaginationDto | null;
 
-  @Property(
-    flag,
-    { type: Boolean },
-    { description: 'Whether a kept answer will do. Left out: true.' },
-  )
+  @UseCacheProperty()
   useCache?: boolean | null;
 
-  @Property(
-    integer(60, 3600),
-    { type: 'integer', minimum: 60, maximum: 3600 },
-    { description: 'Seconds to keep the answer. Left out: as configured.' },
-  )
+  @CacheTtlProperty()
   cacheTTL?: number | null;
 }
 
